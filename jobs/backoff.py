@@ -1,0 +1,23 @@
+"""How long to wait before the next attempt. Pure."""
+
+from __future__ import annotations
+
+import random
+
+from jobs.conf import Tunables
+
+
+def wait_seconds(
+    attempt: int, conf: Tunables, *, retry_after: float | None = None, roll: float | None = None
+) -> float:
+    """Seconds to wait after attempt number `attempt` (from 1) failed.
+
+    Exponential from `retry_base_seconds`, capped, spread by ± `retry_jitter` so that jobs which
+    failed together do not come back together. A time the other side named (`retry_after`) is a
+    floor. `roll` in [0, 1) stands in for chance in tests.
+    """
+    exponent = min(max(attempt, 1) - 1, 32)
+    plain = min(conf.retry_base_seconds * 2**exponent, conf.retry_cap_seconds)
+    chance = random.random() if roll is None else roll
+    spread = plain * (1 + conf.retry_jitter * (2 * chance - 1))
+    return max(spread, min(retry_after or 0.0, conf.retry_cap_seconds))

@@ -1,0 +1,51 @@
+"""Our own tunables, frozen. Values and units are set in scheduler/settings.py (`SENDONCE`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+
+from django.conf import settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tunables:
+    """What `settings.SENDONCE` holds; times in seconds, sizes in bytes."""
+
+    redis_url: str
+    email_providers: dict[str, str]  # alias → smtp URL, the first is the default
+    allowed_senders: tuple[str, ...]  # addresses or @domains that `from` may name
+    signup_open: bool
+    inbox_dir: Path | None  # where the local inbox keeps what it received
+    max_attempts: int
+    retry_base_seconds: float
+    retry_cap_seconds: float
+    retry_jitter: float  # 0.2 spreads each wait by ±20 %
+    lease_seconds: float
+    heartbeat_seconds: float
+    poison_deaths: int
+    worker_concurrency: int
+    drain_seconds: float
+    put_back_seconds: float
+    connect_timeout_seconds: float
+    command_timeout_seconds: float
+    dot_timeout_seconds: float
+    gate_ttl_seconds: int
+    idempotency_hours: int
+    keep_completed_days: int
+    keep_bodies_days: int
+    keep_decided_days: int
+    max_body_bytes: int
+    max_attachment_body_bytes: int
+    max_recipients: int
+
+
+@cache
+def tunables() -> Tunables:
+    """The tunables of this process."""
+    values = settings.SENDONCE
+    unknown = set(values) - {field.name for field in fields(Tunables)}
+    if unknown:
+        raise TypeError(f"settings.SENDONCE has unknown names: {', '.join(sorted(unknown))}")
+    return Tunables(**values)

@@ -1,0 +1,101 @@
+"""The words for where a job, a delivery and a dead letter can stand.
+
+The moves between them are in `transitions`; the picture is in docs/state-machine.md.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Where a job stands, as clients see it."""
+
+    SCHEDULED = "scheduled"  # due later, or waiting for its next attempt
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"  # dead-lettered
+    UNKNOWN = "unknown"  # nobody can know whether it went out; a person decides
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+LIVE = frozenset({Status.SCHEDULED, Status.QUEUED, Status.RUNNING, Status.UNKNOWN})
+FINAL = frozenset(Status) - LIVE
+
+
+class DeliveryState(StrEnum):
+    """Where the L2 row of a dedupe key stands."""
+
+    CLAIMED = "claimed"  # a running job may send
+    DOT = "dot"  # marked: the point of no return may have been passed
+    UNKNOWN = "unknown"
+    RELEASED = "released"  # free for the next claim of this key
+    SENT = "sent"  # terminal
+    DROPPED = "dropped"  # closed by a person without knowing
+
+
+class Reason(StrEnum):
+    """Why a job became a dead letter."""
+
+    PERMANENT = "permanent"
+    EXHAUSTED = "exhausted"
+    WORKER_LOST = "worker_lost"
+    INVALID = "invalid"
+    UNKNOWN = "unknown"
+    DROPPED = "dropped"  # waited beside an unknown that a person dropped
+
+
+class Outcome(StrEnum):
+    """How one attempt ended."""
+
+    SENT = "sent"
+    TRANSIENT = "transient"
+    PERMANENT = "permanent"
+    INVALID = "invalid"
+    UNKNOWN = "unknown"
+    LOST = "lost"  # its worker died before the mark
+
+
+class Resolution(StrEnum):
+    """What became of a dead letter."""
+
+    REQUEUED = "requeued"
+    DISCARDED = "discarded"
+    MARK_SENT = "mark_sent"
+    SEND_AGAIN = "send_again"
+    DROP = "drop"
+    LATE_REPLY = "late_reply"  # the answer came after all
+
+
+class Decision(StrEnum):
+    """What a person may decide about an unknown."""
+
+    MARK_SENT = "mark_sent"
+    SEND_AGAIN = "send_again"
+    DROP = "drop"
+
+
+class OnUnknown(StrEnum):
+    """What to do when nobody can know whether a message went out."""
+
+    HOLD = "hold"
+    RESEND = "resend"
+    ASSUME_SENT = "assume_sent"
+
+
+class Priority(StrEnum):
+    """The three queues, served in this order."""
+
+    HIGH = "high"
+    DEFAULT = "default"
+    LOW = "low"
+
+
+class WorkerState(StrEnum):
+    """What a worker process is doing."""
+
+    AVAILABLE = "available"
+    BUSY = "busy"
+    UNAVAILABLE = "unavailable"

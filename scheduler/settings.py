@@ -1,0 +1,256 @@
+"""All settings, by section. The environment is read here and nowhere else.
+
+Defaults are good enough to start on a laptop; outside DEBUG a missing secret refuses to start.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+from scheduler.env import Environment
+from scheduler.logs import configure_logging
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = Environment()
+
+# ── Ground ────────────────────────────────────────────────────────────────────────────────────
+
+DEBUG = env.bool("DEBUG", False, help="Development mode: open signup, the local inbox page, a default secret.")
+SECRET_KEY = env.str("SECRET_KEY", "", help="Django's secret: 50 random characters. Required outside DEBUG.")
+if not SECRET_KEY:
+    if not DEBUG:
+        raise ImproperlyConfigured(
+            "SECRET_KEY is missing. Set it to 50 random characters: "
+            'python -c "import secrets; print(secrets.token_urlsafe(50))"'
+        )
+    SECRET_KEY = "only-for-development-never-in-production-0000000000"
+
+ALLOWED_HOSTS = env.list(
+    "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"], help="Host names that the API answers to."
+)
+CSRF_TRUSTED_ORIGINS = env.list(
+    "CSRF_TRUSTED_ORIGINS", [], help="Origins (https://…) that may post to the admin behind a proxy."
+)
+ROOT_URLCONF = "scheduler.urls"
+WSGI_APPLICATION = "scheduler.wsgi.application"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+APPEND_SLASH = False
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "rest_framework_simplejwt",
+    "rest_framework_simplejwt.token_blacklist",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_prometheus",
+    "jobs",
+    "workers",
+    "scheduler",
+]
+
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "scheduler.middleware.CorrelationMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# ── PostgreSQL: the only truth ────────────────────────────────────────────────────────────────
+
+DATABASES = {
+    "default": env.database(
+        "DATABASE_URL",
+        "postgres://postgres@127.0.0.1:5432/sendonce",
+        help="PostgreSQL, the only truth: postgres://user:pass@host:5432/name",
+    )
+    | {
+        "ENGINE": "django.db.backends.postgresql",
+        "CONN_MAX_AGE": None,  # threads keep their connection …
+        "CONN_HEALTH_CHECKS": True,  # … and look at it before each request
+        "ATOMIC_REQUESTS": False,  # no transaction is open while we talk to anyone outside (I3)
+    }
+}
+DATABASES["default"].setdefault("OPTIONS", {})
+DATABASES["default"]["OPTIONS"] |= {
+    "connect_timeout": 5,
+    # A dead peer is noticed within half a minute instead of after TCP's two hours.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "application_name": "sendonce",
+    # Plans for arrays of any length, on an empty table and on a huge one alike.
+    "options": "-c plan_cache_mode=force_generic_plan",
+}
+MIGRATION_MODULES = {"jobs": "migrations"}
+
+# ── Static files ──────────────────────────────────────────────────────────────────────────────
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = DEBUG
+
+# ── HTTP API ──────────────────────────────────────────────────────────────────────────────────
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTStatelessUserAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["jobs.api.parsers.JsonParser"],
+    "DEFAULT_RENDERER_CLASSES": ["jobs.api.renderers.JsonRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "jobs.api.problems.answer",
+    "UNAUTHENTICATED_USER": None,
+}
+
+JWT_PRIVATE_KEY = env.str("JWT_PRIVATE_KEY", "", help="PEM private key; with it tokens are signed RS256 or EdDSA.")
+JWT_PUBLIC_KEY = env.str("JWT_PUBLIC_KEY", "", help="PEM public key that belongs to JWT_PRIVATE_KEY.")
+JWT_ALGORITHM = env.str("JWT_ALGORITHM", "", help="HS256, RS256 or EdDSA; by default from the keys given.")
+JWT_SIGNING_KEY = env.str(
+    "JWT_SIGNING_KEY", "", help="Secret of ≥ 32 characters for HS256 tokens. Required outside DEBUG, or a key pair."
+)
+if not JWT_SIGNING_KEY and not JWT_PRIVATE_KEY:
+    if not DEBUG:
+        raise ImproperlyConfigured(
+            "JWT_SIGNING_KEY is missing. Set it to at least 32 random characters, "
+            "or set JWT_PRIVATE_KEY and JWT_PUBLIC_KEY."
+        )
+    JWT_SIGNING_KEY = SECRET_KEY
+if JWT_PRIVATE_KEY and not JWT_PUBLIC_KEY:
+    raise ImproperlyConfigured("JWT_PUBLIC_KEY is missing; it belongs to JWT_PRIVATE_KEY.")
+
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(
+        minutes=env.int("ACCESS_TOKEN_MINUTES", 15, help="How long an access token is valid, in minutes.")
+    ),
+    "REFRESH_TOKEN_LIFETIME": timedelta(
+        hours=env.int("REFRESH_TOKEN_HOURS", 24, help="How long a refresh token is valid, in hours.")
+    ),
+    "ROTATE_REFRESH_TOKENS": True,
+    "BLACKLIST_AFTER_ROTATION": True,
+    "ALGORITHM": JWT_ALGORITHM or ("RS256" if JWT_PRIVATE_KEY else "HS256"),
+    "SIGNING_KEY": JWT_PRIVATE_KEY or JWT_SIGNING_KEY,
+    "VERIFYING_KEY": JWT_PUBLIC_KEY or None,
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Sendonce",
+    "VERSION": "0.1.0",
+    "DESCRIPTION": "Email and notifications: never sent twice by the machine, never lost.",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+}
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = None  # bodies are limited by jobs.api.parsers, with a problem+json answer
+
+# ── Email ─────────────────────────────────────────────────────────────────────────────────────
+
+DEFAULT_FROM_EMAIL = env.str(
+    "DEFAULT_FROM_EMAIL", "Sendonce <no-reply@sendonce.example>", help="Sender of mails that name none."
+)
+
+
+def _providers(pairs: list[str]) -> dict[str, str]:
+    providers = {}
+    for pair in pairs:
+        alias, found, url = pair.partition("=")
+        if not found:
+            raise ImproperlyConfigured(
+                f"EMAIL_PROVIDERS: {pair!r} is not alias=URL. Example: main=smtp+tls://user:pass@host:587"
+            )
+        providers[alias.strip()] = url.strip()
+    return providers
+
+
+# ── Sendonce's own tunables, seen through jobs/conf.py ────────────────────────────────────────
+
+_inbox_dir = env.str("INBOX_DIR", "", help="Folder of the local inbox, shown at /inbox. Only in DEBUG.")
+
+SENDONCE = {
+    "redis_url": env.str("REDIS_URL", "redis://127.0.0.1:6379/0", help="Redis or Valkey ≥ 7: doorbell and cache."),
+    "email_providers": _providers(
+        env.list(
+            "EMAIL_PROVIDERS",
+            ["local=smtp://127.0.0.1:1025"],
+            help="alias=URL list; the first is the default. Schemes: smtp:// (STARTTLS when offered), "
+            "smtp+tls:// (STARTTLS required), smtps:// (TLS from the first byte). "
+            "User and password URL-encoded; ?ca=/path/ca.pem trusts a private authority.",
+        )
+    ),
+    "allowed_senders": tuple(
+        env.list(
+            "ALLOWED_SENDERS", [], help="What `from` may name beside DEFAULT_FROM_EMAIL: addresses and @domains."
+        )
+    ),
+    "signup_open": env.bool("SIGNUP_OPEN", False, help="Whether anyone may POST /signup."),
+    "inbox_dir": Path(_inbox_dir) if _inbox_dir and DEBUG else None,
+    "max_attempts": env.int("MAX_ATTEMPTS", 5, help="Attempts per job unless it says otherwise."),
+    "retry_base_seconds": env.float("RETRY_BASE_SECONDS", 1.0, help="Wait after the first failed attempt, seconds."),
+    "retry_cap_seconds": env.float("RETRY_CAP_SECONDS", 21600.0, help="Longest wait between attempts, seconds."),
+    "retry_jitter": env.float("RETRY_JITTER", 0.2, help="Spread of each wait: 0.2 is ±20 %."),
+    "lease_seconds": env.float("LEASE_SECONDS", 30.0, help="Silence after which a worker counts as dead, seconds."),
+    "heartbeat_seconds": env.float("HEARTBEAT_SECONDS", 5.0, help="Time between a worker's heartbeats, seconds."),
+    "poison_deaths": env.int("POISON_DEATHS", 3, help="Workers a job may take down before it is set aside."),
+    "worker_concurrency": env.int("WORKER_CONCURRENCY", 64, help="Deliveries under way at once per worker process."),
+    "drain_seconds": env.float("DRAIN_SECONDS", 20.0, help="Time to finish after SIGTERM, seconds."),
+    "put_back_seconds": env.float("PUT_BACK_SECONDS", 1.0, help="Wait of a job whose key another job holds, seconds."),
+    "connect_timeout_seconds": env.float("CONNECT_TIMEOUT_SECONDS", 10.0, help="SMTP connect time-out, seconds."),
+    "command_timeout_seconds": env.float("COMMAND_TIMEOUT_SECONDS", 60.0, help="SMTP reply time-out, seconds."),
+    "dot_timeout_seconds": env.float(
+        "DOT_TIMEOUT_SECONDS", 600.0, help="Wait for the reply after the final dot, seconds (RFC 5321 §4.5.3.2.6)."
+    ),
+    "gate_ttl_seconds": env.int("GATE_TTL_SECONDS", 86400, help="How long Redis remembers a key, seconds."),
+    "idempotency_hours": env.int("IDEMPOTENCY_HOURS", 24, help="How long an Idempotency-Key is kept, hours."),
+    "keep_completed_days": env.int("KEEP_COMPLETED_DAYS", 30, help="Completed jobs are kept this long, days."),
+    "keep_bodies_days": env.int("KEEP_BODIES_DAYS", 7, help="Their payloads are kept this long, days."),
+    "keep_decided_days": env.int("KEEP_DECIDED_DAYS", 180, help="Decided dead letters are kept this long, days."),
+    "max_body_bytes": env.int("MAX_BODY_BYTES", 512 * 1024, help="Largest request body, bytes."),
+    "max_attachment_body_bytes": env.int(
+        "MAX_ATTACHMENT_BODY_BYTES", 10 * 1024 * 1024, help="Largest request body with attachments, bytes."
+    ),
+    "max_recipients": env.int("MAX_RECIPIENTS", 50, help="Recipients per message: to, cc and bcc together."),
+}
+
+# ── Logs ──────────────────────────────────────────────────────────────────────────────────────
+
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO", help="DEBUG, INFO, WARNING or ERROR.")
+LOG_FORMAT = env.str("LOG_FORMAT", "auto", help="json, console, or auto: colours at a terminal, JSON elsewhere.")
+LOGGING_CONFIG = None
+configure_logging(LOG_LEVEL, LOG_FORMAT)

@@ -1,0 +1,68 @@
+"""The shape that all channels share.
+
+A channel turns a claimed job into a parcel, reaches a provider over a line, offers everything
+short of the point of no return, and only when told to, passes it:
+
+    parcel = channel.prepare(claim)             # pure; Invalid when it cannot be built
+    async with channel.connect(parcel) as line: # Transient when nobody answers
+        await line.offer(parcel)                # refused here: provably not sent
+        ...the caller commits the dot mark...
+        receipt = await line.commit()           # Transient/Permanent by a clear answer,
+                                                # Unanswered when none came
+Leaving the `async with` without `commit` must not send anything.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from jobs.claims import Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One recipient that the other side would not take, with its words."""
+
+    address: str
+    code: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The other side's word that it has the message."""
+
+    provider: str
+    code: int
+    detail: str  # the reply's text, sanitised, at most 500 characters
+    message_id: str
+    accepted: tuple[str, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Line(Protocol):
+    """An open way to one provider, good for one parcel."""
+
+    provider: str
+
+    async def offer(self, parcel: Any) -> None:
+        """Everything short of the point of no return."""
+
+    async def commit(self) -> Receipt:
+        """Pass the point of no return and wait for the answer."""
+
+
+class Channel(Protocol):
+    """One way of reaching people."""
+
+    def prepare(self, claim: Claim) -> Any:
+        """The parcel that goes on the wire. Pure, no I/O; raises Invalid."""
+
+    def connect(self, parcel: Any) -> AbstractAsyncContextManager[Line]:
+        """A line to the parcel's provider."""
+
+    async def close(self) -> None:
+        """Give back every connection."""
