@@ -7,9 +7,7 @@ import random
 from jobs.conf import Tunables
 
 
-def wait_seconds(
-    attempt: int, conf: Tunables, *, retry_after: float | None = None, roll: float | None = None
-) -> float:
+def wait_seconds(attempt: int, conf: Tunables, *, retry_after: float | None = None, roll: float | None = None) -> float:
     """Seconds to wait after attempt number `attempt` (from 1) failed.
 
     Exponential from `retry_base_seconds`, capped, spread by ± `retry_jitter` so that jobs which

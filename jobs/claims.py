@@ -1,9 +1,9 @@
-"""A claimed job: what a worker holds while it carries a job out. The token is the fence (I4)."""
+"""A claimed job, which a worker holds under a token (the fence, I4), and a waiting one, which nobody holds yet."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 
@@ -29,3 +29,10 @@ class Claim:
     @property
     def is_last_attempt(self) -> bool:
         return self.attempt >= self.max_attempts
+
+
+class Waiting(NamedTuple):
+    """A job that has just become `queued`: its id belongs into the Redis list of its priority."""
+
+    job_id: UUID
+    priority: str

@@ -32,7 +32,7 @@ class Environment:
     def __init__(self, source: Mapping[str, str] | None = None) -> None:
         self.readings: list[Reading] = []
         self._env = environ.Env()
-        self._env.ENVIRON = self._with_files(dict(os.environ if source is None else source))
+        self._env.ENVIRON = dict(os.environ if source is None else source)
 
     def str(self, name: str, default: str = "", *, help: str) -> str:
         return self._read("str", name, default, help)
@@ -55,39 +55,25 @@ class Environment:
             return self._env.db_url_config(url)
         except Exception as error:
             raise ImproperlyConfigured(
-                f"{name}: not a database URL ({error}). Example: postgres://user:pass@host:5432/db"
+                f"{name}: not a database URL. Example: postgres://user:pass@host:5432/db"
             ) from error
 
     def _read(self, kind: str, name: str, default: Any, help: str) -> Any:
         shown = ",".join(default) if isinstance(default, list) else str(default)
         self.readings.append(Reading(name, kind, shown, help))
+        self._mind_file(name)
         try:
             return getattr(self._env, kind)(name, default=default)
         except (ValueError, TypeError) as error:
             text = self._env.ENVIRON.get(name, "")
-            raise ImproperlyConfigured(
-                f"{name}={text!r} is not a valid {kind}. It means: {help}"
-            ) from error
+            raise ImproperlyConfigured(f"{name}={text!r} is not a valid {kind}. It means: {help}") from error
 
-    @staticmethod
-    def _with_files(source: dict[str, str]) -> dict[str, str]:
+    def _mind_file(self, name: str) -> None:
         """Secrets mounted as files: NAME_FILE=/run/secrets/name stands in for NAME."""
-        for key, path in list(source.items()):
-            name = key.removesuffix("_FILE")
-            if name == key or not path or name in source or not name.isupper():
-                continue
-            if name not in FILE_NAMES:
-                continue
-            try:
-                source[name] = Path(path).read_text().strip()
-            except OSError as error:
-                raise ImproperlyConfigured(f"{key}: {path} cannot be read ({error}).") from error
-        return source
-
-
-# Only names we read may come from a file: SSL_CERT_FILE and its like belong to others.
-FILE_NAMES = frozenset(
-    """DATABASE_URL REDIS_URL SECRET_KEY JWT_SIGNING_KEY JWT_PRIVATE_KEY JWT_PUBLIC_KEY ALLOWED_HOSTS DEBUG
-    SIGNUP_OPEN DEFAULT_FROM_EMAIL ALLOWED_SENDERS EMAIL_PROVIDERS WORKER_CONCURRENCY LEASE_SECONDS
-    HEARTBEAT_SECONDS RETRY_BASE_SECONDS RETRY_CAP_SECONDS RETRY_JITTER MAX_ATTEMPTS""".split()
-)
+        path = self._env.ENVIRON.get(f"{name}_FILE")
+        if not path or name in self._env.ENVIRON:
+            return
+        try:
+            self._env.ENVIRON[name] = Path(path).read_text().strip()
+        except OSError as error:
+            raise ImproperlyConfigured(f"{name}_FILE: {path} cannot be read ({error.strerror}).") from error

@@ -215,9 +215,7 @@ SENDONCE = {
         )
     ),
     "allowed_senders": tuple(
-        env.list(
-            "ALLOWED_SENDERS", [], help="What `from` may name beside DEFAULT_FROM_EMAIL: addresses and @domains."
-        )
+        env.list("ALLOWED_SENDERS", [], help="What `from` may name beside DEFAULT_FROM_EMAIL: addresses and @domains.")
     ),
     "signup_open": env.bool("SIGNUP_OPEN", False, help="Whether anyone may POST /signup."),
     "inbox_dir": Path(_inbox_dir) if _inbox_dir and DEBUG else None,

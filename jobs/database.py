@@ -1,0 +1,71 @@
+"""One transaction, done right: repeated when PostgreSQL says that nothing happened, reconnected when it was away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import structlog
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+REPEATS = 10
+NOTHING_HAPPENED = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """PostgreSQL's five characters for what went wrong, or None when it never answered."""
+    return getattr(error.__cause__, "sqlstate", None)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the error says that PostgreSQL cannot be asked (rather than that it said no)."""
+    if isinstance(error, InterfaceError):
+        return True
+    if not isinstance(error, OperationalError):
+        return False
+    state = sqlstate(error)
+    # 57P0x: shutting down, crashed, starting up; 08: connection; 53: out of resources; 25006: demoted
+    return state is None or state[:2] in {"08", "53"} or state[:4] == "57P0" or state == "25006"
+
+
+def move(function: Callable[P, T]) -> Callable[P, T]:
+    """One transition: a transaction of its own, repeated after a deadlock.
+
+    Inside an open transaction it takes part in that one instead. When the connection broke it is
+    closed, so that the next call opens a fresh one; the error goes up, because whether a commit
+    arrived cannot be known here.
+    """
+
+    @wraps(function)
+    def in_transaction(*args: P.args, **kwargs: P.kwargs) -> T:
+        if connection.in_atomic_block:
+            return function(*args, **kwargs)
+        for _ in range(REPEATS):
+            try:
+                with transaction.atomic():
+                    return function(*args, **kwargs)
+            except DatabaseError as error:
+                if sqlstate(error) in NOTHING_HAPPENED:
+                    log.info("transaction_repeated", move=function.__name__, sqlstate=sqlstate(error))
+                    continue
+                _leave_if_broken(error)
+                raise
+            except InterfaceError as error:
+                _leave_if_broken(error)
+                raise
+        with transaction.atomic():
+            return function(*args, **kwargs)
+
+    return in_transaction
+
+
+def _leave_if_broken(error: BaseException) -> None:
+    raw = connection.connection
+    if is_away(error) or (raw is not None and raw.closed):
+        connection.close()

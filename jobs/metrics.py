@@ -1,0 +1,22 @@
+"""Metric names and what they mean, in one list. Labels are few and bounded."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Histogram
+
+JOBS_PROCESSED = Counter(
+    "jobs_processed_total", "Jobs that a worker settled, by the status they reached.", ["status", "type"]
+)
+JOB_DURATION = Histogram(
+    "job_processing_duration_seconds",
+    "From claim to settlement, seconds.",
+    ["type"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 600),
+)
+JOB_FAILURES = Counter("job_failures_total", "Attempts that did not send, by what stopped them.", ["reason"])
+JOB_RETRIES = Histogram(
+    "job_retry_attempts", "Attempts that a job took until it was settled for good.", buckets=(1, 2, 3, 4, 5, 10, 20)
+)
+DUPLICATES = Counter("duplicates_suppressed_total", "Jobs completed without sending, by the tier that knew.", ["tier"])
+SEND_UNKNOWN = Counter("send_unknown_total", "Deliveries whose outcome nobody can know.")
+LEASE_TIMEOUTS = Counter("lease_timeouts_total", "Jobs taken back from workers that fell silent.")

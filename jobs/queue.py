@@ -1,0 +1,157 @@
+"""Redis: the doorbell and the cache (I2). All keys and all moves stand here.
+
+Redis may be slow, empty, wrong, rolled back or gone at any moment. That costs time, never a job and never a
+duplicate: ids and short marks live here, everything that matters lives in PostgreSQL.
+
+    sendonce:queue:{priority}            list of 16-byte job ids, pushed left, taken right: first in, first out
+    sendonce:gate:{hash}                 `sent`, or the claim token that asked first
+    sendonce:idem:{owner}:{digest}       the job id that an idempotency key led to
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import cache
+from uuid import UUID
+
+import redis
+import structlog
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from jobs.claims import Claim, Waiting
+from jobs.conf import tunables
+from jobs.states import Priority
+
+log = structlog.get_logger(__name__)
+
+Away = redis.RedisError  # what every call here may raise, except those that say they do not
+
+SENT = b"sent"
+PATIENCE_SECONDS = 2.0  # a Redis that is slower than this counts as gone
+
+
+@cache
+def _redis() -> redis.Redis:
+    return redis.Redis.from_url(
+        tunables().redis_url,
+        socket_timeout=PATIENCE_SECONDS,
+        socket_connect_timeout=PATIENCE_SECONDS,
+        health_check_interval=15,
+        retry=Retry(NoBackoff(), 1),  # one fresh connection, then the caller goes on without Redis
+    )
+
+
+def _list(priority: str) -> str:
+    return f"sendonce:queue:{priority}"
+
+
+def _gate(dedupe_hash: bytes) -> str:
+    return f"sendonce:gate:{dedupe_hash.hex()}"
+
+
+def _idem(owner_id: int, key: str) -> str:
+    return f"sendonce:idem:{owner_id}:{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}"
+
+
+def ping() -> None:
+    """Raises Away when Redis does not answer."""
+    _redis().ping()
+
+
+# ── The doorbell ──────────────────────────────────────────────────────────────────────────────
+
+
+def push(waiting: Iterable[Waiting]) -> bool:
+    """Ring for these jobs. Never raises: what is lost here, the reconciler finds (§4.7)."""
+    by_priority: dict[str, list[bytes]] = defaultdict(list)
+    for job_id, priority in waiting:
+        by_priority[priority].append(job_id.bytes)
+    if not by_priority:
+        return True
+    try:
+        with _redis().pipeline(transaction=False) as pipe:
+            for priority, ids in by_priority.items():
+                pipe.lpush(_list(priority), *ids)
+            pipe.execute()
+    except Away as error:
+        log.warning("push_failed", error=type(error).__name__)
+        return False
+    return True
+
+
+def take(priorities: Sequence[str], *, limit: int, timeout_seconds: float) -> list[UUID]:
+    """Wait for job ids, highest priority first; workers that wait longest are served first.
+
+    Up to `limit` ids of one priority, or an empty list after `timeout_seconds` (< 2).
+    """
+    answer = _redis().blmpop(
+        timeout_seconds, len(priorities), *[_list(p) for p in priorities], direction="RIGHT", count=limit
+    )
+    return [UUID(bytes=raw) for raw in answer[1] if len(raw) == 16] if answer else []
+
+
+def head(priority: str, *, limit: int) -> list[UUID]:
+    """The ids that will be taken next."""
+    raw: list[bytes] = _redis().lrange(_list(priority), -limit, -1)
+    return [UUID(bytes=item) for item in raw if len(item) == 16]
+
+
+def depths() -> dict[str, int]:
+    """How many ids wait in each list (stale and double ones included)."""
+    with _redis().pipeline(transaction=False) as pipe:
+        for priority in Priority:
+            pipe.llen(_list(priority))
+        return dict(zip([p.value for p in Priority], pipe.execute(), strict=True))
+
+
+# ── The gate, L1 ──────────────────────────────────────────────────────────────────────────────
+
+
+def ask_gate(claims: Sequence[Claim]) -> set[int]:
+    """SETNX for each claim's key: the tokens whose key is `sent` already.
+
+    Any other value, and no answer, means "ask L2" (PROTOCOL trace 13). L1 may only ever save work.
+    Never raises.
+    """
+    try:
+        with _redis().pipeline(transaction=False) as pipe:
+            for claim in claims:
+                pipe.set(_gate(claim.dedupe_hash), claim.token, nx=True, get=True, ex=tunables().gate_ttl_seconds)
+            answers = pipe.execute(raise_on_error=False)
+    except Away:
+        return set()
+    return {claim.token for claim, answer in zip(claims, answers, strict=True) if answer == SENT}
+
+
+def remember_sent(hashes: Iterable[bytes]) -> None:
+    """After the commit of `sent`: later duplicates need not take a row. Never raises."""
+    try:
+        with _redis().pipeline(transaction=False) as pipe:
+            for dedupe_hash in hashes:
+                pipe.set(_gate(dedupe_hash), SENT, ex=tunables().gate_ttl_seconds)
+            pipe.execute()
+    except Away:
+        return
+
+
+# ── The front door's memory ───────────────────────────────────────────────────────────────────
+
+
+def remember_key(owner_id: int, key: str, job_id: UUID) -> None:
+    """After the commit: this key led to this job. Never raises."""
+    try:
+        _redis().set(_idem(owner_id, key), job_id.bytes, ex=tunables().idempotency_hours * 3600)
+    except Away:
+        return
+
+
+def recall_key(owner_id: int, key: str) -> UUID | None:
+    """The job that this key led to, if Redis knows; the caller reads its row (PROTOCOL trace 19). Never raises."""
+    try:
+        raw = _redis().get(_idem(owner_id, key))
+    except Away:
+        return None
+    return UUID(bytes=raw) if raw and len(raw) == 16 else None

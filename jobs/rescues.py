@@ -1,0 +1,118 @@
+"""Taking running jobs back: from workers that are silent, and from a worker that does not know them.
+
+The only writes to state outside transitions.py. Both run the same three steps, in separate statements
+(PROTOCOL trace 2): lock the jobs, move their deliveries, then move the jobs by what the deliveries returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from jobs.batches import as_json, bury
+from jobs.claims import Waiting
+from jobs.database import move
+from jobs.sql import run
+from jobs.states import DeliveryState, Outcome, Reason, Status
+
+MARKED = "The worker died after the dot mark: the message may or may not have gone out."
+POISON = "Too many workers died while holding this job."
+UNMARKED = "The worker died before the dot mark: nothing was sent."
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """What a rescue did; `waiting` are to be pushed."""
+
+    waiting: list[Waiting] = field(default_factory=list)
+    unknown: int = 0
+    dead: int = 0
+
+    def __len__(self) -> int:
+        return len(self.waiting) + self.unknown + self.dead
+
+
+@move
+def rescue(workers: Collection[UUID], *, lease_seconds: float, poison_deaths: int, limit: int) -> Rescue:
+    """Take running jobs from workers that are silent for a lease. Unmarked → queued; marked → unknown."""
+    held = run("lock_held_by_silent", workers=list(workers), lease=lease_seconds, limit=limit)
+    return _give_back(held, poison_deaths=poison_deaths, is_death=True)
+
+
+@move
+def sweep(worker: UUID, tokens: Collection[int], *, poison_deaths: int) -> Rescue:
+    """Give back a living worker's own running jobs whose claims it does not know (trace 6)."""
+    held = run("lock_own_unknown", worker=worker, claims=list(tokens))
+    return _give_back(held, poison_deaths=poison_deaths, is_death=False)
+
+
+def own_running(worker: UUID) -> set[int]:
+    """The tokens that PostgreSQL says this worker holds."""
+    return {row.claim for row in run("own_running", worker=worker)}
+
+
+def silent_workers(lease_seconds: float) -> list[tuple[UUID, Any]]:
+    """(worker, last heartbeat or None) of those that hold jobs and have been silent for a lease."""
+    return [(row.worker, row.beat_at) for row in run("silent_workers", lease=lease_seconds)]
+
+
+def _give_back(held: Sequence[Any], *, poison_deaths: int, is_death: bool) -> Rescue:
+    """Steps 2 and 3 of a rescue: deliveries, in a statement after the lock, then jobs by what those returned."""
+    if not held:
+        return Rescue()
+    poisonous = {row.claim for row in held if is_death and row.deaths + 1 >= poison_deaths}
+    rows = run(
+        "rescue_deliveries",
+        hashes=[row.dedupe_hash for row in held],
+        claims=[row.claim for row in held],
+        doubtful_ends=[row.in_doubt and row.claim in poisonous for row in held],
+    )
+    state = {row.claim: row.state for row in rows}
+    after = {row.claim: _after_rescue(row, state.get(row.claim), row.claim in poisonous) for row in held}
+    moved = run(
+        "rescue_jobs",
+        ids=[row.id for row in held],
+        claims=[row.claim for row in held],
+        statuses=[after[row.claim].value for row in held],
+        errors=[as_json(ERRORS.get(after[row.claim])) for row in held],
+        deaths=int(is_death),
+    )
+    by_token = {row.claim: row for row in held}
+    run("insert_attempts", **_history([(by_token[row.claim], state.get(row.claim)) for row in moved]))
+    ended = {Status.UNKNOWN: Reason.UNKNOWN, Status.FAILED: Reason.WORKER_LOST}
+    bury([(row.id, row.claim, ended[Status(row.status)]) for row in moved if Status(row.status) in ended])
+    waiting = [Waiting(row.id, row.priority) for row in moved if row.status == Status.QUEUED]
+    unknown = sum(row.status == Status.UNKNOWN for row in moved)
+    return Rescue(waiting=waiting, unknown=unknown, dead=len(moved) - len(waiting) - unknown)
+
+
+ERRORS: dict[Status, dict[str, Any]] = {
+    Status.UNKNOWN: {"kind": "worker_lost", "code": None, "detail": MARKED},
+    Status.FAILED: {"kind": "worker_lost", "code": None, "detail": POISON},
+}
+
+
+def _after_rescue(row: Any, delivery_state: str | None, is_poison: bool) -> Status:
+    if delivery_state == DeliveryState.UNKNOWN:
+        return Status.UNKNOWN
+    if is_poison and not row.in_doubt:
+        return Status.FAILED
+    return Status.QUEUED
+
+
+def _history(rows: Sequence[tuple[Any, str | None]]) -> dict[str, list[Any]]:
+    unknown = [state == DeliveryState.UNKNOWN for _, state in rows]
+    return {
+        "ids": [row.id for row, _ in rows],
+        "claims": [row.claim for row, _ in rows],
+        "numbers": [row.attempts for row, _ in rows],
+        "workers": [row.worker for row, _ in rows],
+        "providers": [None] * len(rows),
+        "outcomes": [Outcome.UNKNOWN.value if is_unknown else Outcome.LOST.value for is_unknown in unknown],
+        "kinds": ["worker_lost"] * len(rows),
+        "codes": [None] * len(rows),
+        "details": [MARKED if is_unknown else UNMARKED for is_unknown in unknown],
+        "tooks": [None] * len(rows),
+    }

@@ -1,0 +1,42 @@
+"""How one claim ended, and what the other side said: the shape that goes from a worker to the settlement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from jobs.claims import Claim
+from jobs.states import Outcome, Reason
+
+REFUSALS = frozenset({Outcome.TRANSIENT, Outcome.PERMANENT, Outcome.INVALID})
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How one claim ended, and what the other side said."""
+
+    claim: Claim
+    outcome: Outcome
+    worker: UUID | None
+    marked: bool = True  # whether the dot mark had been committed
+    wait_seconds: float = 0.0  # before the next attempt, if there is one
+    provider: str | None = None
+    kind: str | None = None
+    code: int | None = None
+    detail: str = ""
+    took_seconds: float = 0.0
+    result: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_final(self) -> bool:
+        return self.outcome is not Outcome.TRANSIENT or self.claim.is_last_attempt
+
+    @property
+    def reason(self) -> Reason:
+        reasons = {Outcome.PERMANENT: Reason.PERMANENT, Outcome.INVALID: Reason.INVALID}
+        return reasons.get(self.outcome, Reason.EXHAUSTED)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        return {"kind": self.kind, "code": self.code, "detail": self.detail}

@@ -1,0 +1,32 @@
+"""The named statements, one per file; `run` is the only way to them.
+
+Each file opens with its guard and with what zero rows mean. All are written for batches.
+Guards are the protocol's (I4): a statement names the state and the claim token that it expects,
+and the rows that come back are the answer.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from django.db import connection
+from psycopg.rows import namedtuple_row
+
+STATEMENTS = {path.stem: path.read_text() for path in sorted(Path(__file__).parent.glob("*.sql"))}
+
+
+def run(name: str, /, **params: Any) -> list[Any]:
+    """Run one named statement on this thread's connection; rows come back as named tuples.
+
+    Takes part in Django's transaction, if one is open. Parameters are bound by the server, so arrays
+    of any length share one plan. Raises django.db's errors.
+    """
+    connection.ensure_connection()
+    with (
+        connection.wrap_database_errors,
+        psycopg.Cursor(connection.connection, row_factory=namedtuple_row) as cursor,
+    ):
+        cursor.execute(STATEMENTS[name].encode(), params)
+        return cursor.fetchall() if cursor.description else []

@@ -1,0 +1,11 @@
+-- Scheduled and due → queued. Any number of clocks at once: they skip each other's rows.
+WITH due AS (
+    SELECT id FROM jobs_job
+    WHERE status = 'scheduled' AND run_at <= now()
+    ORDER BY run_at
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE jobs_job AS j SET status = 'queued', pushed_at = now(), updated_at = now()
+FROM due WHERE j.id = due.id
+RETURNING j.id, j.priority

@@ -1,0 +1,15 @@
+-- Queued jobs that were pushed before what waits at the head of their list: lost on the way.
+-- `pushed_at` moves first, so that a job is not found lost again on every round (trace 18).
+WITH lost AS (
+    SELECT j.id FROM jobs_job AS j
+    WHERE j.status = 'queued' AND j.priority = %(priority)s
+      AND j.pushed_at < coalesce((SELECT min(h.pushed_at) FROM jobs_job AS h
+                                  WHERE h.id = ANY(%(head)s::uuid[]) AND h.status = 'queued'), now())
+                        - make_interval(secs => %(grace)s::float8)
+    ORDER BY j.pushed_at
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE jobs_job AS j SET pushed_at = now()
+FROM lost WHERE j.id = lost.id AND j.status = 'queued'
+RETURNING j.id, j.priority

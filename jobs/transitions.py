@@ -1,0 +1,294 @@
+"""Every write to a job's state. One function is one move of the protocol, for many jobs at once.
+
+A move is a guarded statement that names the state and the claim token it expects; what it returns is
+what really happened. Lock order everywhere: jobs by id, then deliveries by hash, in separate statements
+(PROTOCOL trace 2). Nothing here talks to Redis or to anyone else: jobs that should be pushed come back
+as `Waiting`, and the caller rings the bell after the commit. Taking jobs back from the dead is rescues.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from jobs.batches import as_claim, as_json, bury, delivery_keys, job_keys, tokens_from, write_history
+from jobs.claims import Claim, Waiting
+from jobs.database import move
+from jobs.errors import NotFound, TooLate
+from jobs.settlements import REFUSALS, Settlement
+from jobs.sql import run
+from jobs.states import Decision, DeliveryState, Outcome, Reason, Resolution, Status
+
+
+class Standing(NamedTuple):
+    """The gate's answer: tokens by what becomes of them. A token in none of them is not ours any more."""
+
+    admitted: set[int]
+    duplicates: set[int]
+    held: set[int]
+    put_back: set[int]
+
+
+# ── Accept ────────────────────────────────────────────────────────────────────────────────────
+
+
+@move
+def accept(**columns: Any) -> Any | None:
+    """Insert one job; its row (id, status, created_at, run_at), or None when its idempotency key is open already."""
+    columns["payload"] = as_json(columns["payload"])
+    columns["recipients"] = as_json(columns["recipients"])
+    rows = run("insert_job", **columns)
+    return rows[0] if rows else None
+
+
+# ── One trip: claim, gate, mark, settle ───────────────────────────────────────────────────────
+
+
+@move
+def claim(ids: Collection[UUID], *, worker: UUID) -> list[Claim]:
+    """Take these jobs, as far as they are still queued. Expired ones end here."""
+    rows = run("claim", ids=list(ids), worker=worker)
+    return [as_claim(row) for row in rows if row.status == Status.RUNNING]
+
+
+@move
+def claim_waiting(priorities: Sequence[str], *, limit: int, worker: UUID) -> list[Claim]:
+    """Take the oldest waiting jobs without asking Redis (I2)."""
+    ids: list[UUID] = []
+    for priority in priorities:
+        if len(ids) < limit:
+            ids += [row.id for row in run("waiting_ids", priority=priority, limit=limit - len(ids))]
+    return claim(ids, worker=worker) if ids else []
+
+
+@move
+def pass_gate(claims: Sequence[Claim], *, said_sent: Collection[int] = (), wait_seconds: float) -> Standing:
+    """L2: let in whoever gets the delivery row of its key, and settle whoever does not.
+
+    `said_sent` are tokens whose key L1 calls sent; they ask L2 through the duplicate's own guard, and
+    go to the gate like everybody if L1 lied.
+    """
+    by_token = {c.token: c for c in claims}
+    duplicates = tokens_from("duplicate", job_keys([by_token[token] for token in said_sent]))
+    asking = [c for c in claims if c.token not in duplicates]
+    admitted = tokens_from("gate", job_keys(asking))
+    outside = [c for c in asking if c.token not in admitted]
+    standing = {row.claim: row.state for row in run("gate_standing", **job_keys(outside))} if outside else {}
+    sent = [by_token[token] for token, state in standing.items() if state == DeliveryState.SENT]
+    closed = [by_token[token] for token, state in standing.items() if state in CLOSED_TO_OTHERS]
+    duplicates |= tokens_from("duplicate", job_keys(sent))
+    held = tokens_from("hold", job_keys(closed))
+    rest = [by_token[token] for token in standing if token not in duplicates | held]
+    put_back = _put_back_jobs(rest, wait_seconds=wait_seconds)
+    return Standing(admitted, duplicates, held, put_back)
+
+
+CLOSED_TO_OTHERS = frozenset({DeliveryState.UNKNOWN, DeliveryState.DROPPED})
+
+
+@move
+def put_back(claims: Sequence[Claim], *, wait_seconds: float) -> set[int]:
+    """Give jobs back without spending an attempt; nothing of theirs was marked."""
+    returned = _put_back_jobs(claims, wait_seconds=wait_seconds)
+    run("release_claimed", **delivery_keys(claims))
+    return returned
+
+
+@move
+def mark(marks: Sequence[tuple[Claim, str]]) -> set[int]:
+    """Commit the dot mark for (claim, provider) pairs. Tokens that do not come back must not write the dot."""
+    provider_of = {c.token: provider for c, provider in marks}
+    keys = delivery_keys(c for c, _ in marks)
+    return tokens_from("mark", keys | {"providers": [provider_of[token] for token in keys["claims"]]})
+
+
+def _put_back_jobs(claims: Sequence[Claim], *, wait_seconds: float) -> set[int]:
+    return tokens_from("put_back_jobs", job_keys(claims) | {"waits": [wait_seconds] * len(claims)})
+
+
+@move
+def unmark(claims: Sequence[Claim], *, wait_seconds: float) -> set[int]:
+    """The mark's answer was lost and no dot was written: free the rows whether or not the mark arrived."""
+    run("lock_jobs", ids=[c.job_id for c in claims])
+    freed = {row.claim for row in run("unmark_deliveries", **job_keys(claims), hashes=[c.dedupe_hash for c in claims])}
+    ours = [c for c in claims if c.token in freed]
+    if ours:
+        run("unmark_jobs", **job_keys(ours), wait=wait_seconds)
+        run("close_dead_letters", **job_keys(ours))
+    never_gated = [c for c in claims if c.token not in freed]
+    _put_back_jobs(never_gated, wait_seconds=wait_seconds)
+    return freed
+
+
+@move
+def take_mark_back(claims: Sequence[Claim]) -> set[int]:
+    """After a clear 4xx to the dot and before another provider is tried: `dot` → `claimed` (trace 12)."""
+    return tokens_from("take_mark_back", delivery_keys(claims))
+
+
+@move
+def settle(settlements: Sequence[Settlement]) -> dict[int, Status]:
+    """Write how trips ended; the new status of each job that really moved, by token.
+
+    A token that is missing was declared dead, decided or overtaken meanwhile: history keeps what the
+    other side said, the state stays.
+    """
+    run("lock_jobs", ids=[s.claim.job_id for s in settlements])
+    moved: dict[int, Status] = {}
+    moved |= _settle_sent([s for s in settlements if s.outcome is Outcome.SENT])
+    moved |= _settle_refused([s for s in settlements if s.outcome in REFUSALS])
+    moved |= _settle_unanswered([s for s in settlements if s.outcome is Outcome.UNKNOWN])
+    write_history(settlements)
+    return moved
+
+
+def _settle_sent(settlements: Sequence[Settlement]) -> dict[int, Status]:
+    sent = tokens_from("sent_deliveries", delivery_keys(s.claim for s in settlements))
+    ours = [s for s in settlements if s.claim.token in sent]
+    if ours:
+        keys = job_keys([s.claim for s in ours])
+        run("sent_jobs", **keys, results=[as_json(s.result) for s in ours])
+        run("close_dead_letters", **keys)
+    return dict.fromkeys(sent, Status.COMPLETED)
+
+
+def _settle_refused(settlements: Sequence[Settlement]) -> dict[int, Status]:
+    if not settlements:
+        return {}
+    claims = [s.claim for s in settlements]
+    rows = run(
+        "refused_deliveries",
+        **job_keys(claims),
+        hashes=[c.dedupe_hash for c in claims],
+        finals=[s.is_final for s in settlements],
+        marked=[s.marked for s in settlements],
+    )
+    state = {row.claim: row.state for row in rows}
+    ours = [s for s in settlements if s.claim.token in state]
+    statuses = [_after_refusal(s, state[s.claim.token]) for s in ours]
+    if ours:
+        keys = job_keys([s.claim for s in ours])
+        run(
+            "refused_jobs",
+            **keys,
+            statuses=[status.value for status in statuses],
+            waits=[s.wait_seconds for s in ours],
+            errors=[as_json(s.error) for s in ours],
+        )
+        run("close_dead_letters", **keys)
+        dead = [(s, status) for s, status in zip(ours, statuses, strict=True) if status is not Status.SCHEDULED]
+        bury([_dead(s, Reason.UNKNOWN if status is Status.UNKNOWN else s.reason) for s, status in dead])
+    return dict(zip([s.claim.token for s in ours], statuses, strict=True))
+
+
+def _after_refusal(settlement: Settlement, delivery_state: str) -> Status:
+    if delivery_state == DeliveryState.UNKNOWN:
+        return Status.UNKNOWN
+    return Status.FAILED if settlement.is_final else Status.SCHEDULED
+
+
+def _dead(settlement: Settlement, reason: Reason) -> tuple[UUID, int, Reason]:
+    return settlement.claim.job_id, settlement.claim.token, reason
+
+
+def _settle_unanswered(settlements: Sequence[Settlement]) -> dict[int, Status]:
+    unanswered = tokens_from("unanswered_deliveries", delivery_keys(s.claim for s in settlements))
+    ours = [s for s in settlements if s.claim.token in unanswered]
+    if ours:
+        run("unanswered_jobs", **job_keys([s.claim for s in ours]), errors=[as_json(s.error) for s in ours])
+        bury([_dead(s, Reason.UNKNOWN) for s in ours])
+    return dict.fromkeys(unanswered, Status.UNKNOWN)
+
+
+# ── The clock's moves ─────────────────────────────────────────────────────────────────────────
+
+
+@move
+def promote(*, limit: int) -> list[Waiting]:
+    """Scheduled and due → queued."""
+    return [Waiting(row.id, row.priority) for row in run("promote", limit=limit)]
+
+
+@move
+def find_lost(priority: str, *, head: Sequence[UUID], grace_seconds: float, limit: int) -> list[Waiting]:
+    """Queued jobs older than what waits at the `head` of their list (empty: older than now): push them again."""
+    rows = run("repush", priority=priority, head=list(head), grace=grace_seconds, limit=limit)
+    return [Waiting(row.id, row.priority) for row in rows]
+
+
+@move
+def wake_held(*, limit: int) -> list[Waiting]:
+    """Held jobs whose key was decided → queued; those whose key was dropped → dead letters."""
+    bury([(row.id, row.claim, Reason.DROPPED) for row in run("bury_held", limit=limit)])
+    return [Waiting(row.id, row.priority) for row in run("wake_held", limit=limit)]
+
+
+def policy_due(*, patience_seconds: float, limit: int) -> list[tuple[int, str]]:
+    """(dead letter, on_unknown) of unknowns that their job's policy may decide now."""
+    return [(row.id, row.on_unknown) for row in run("policy_due", patience=patience_seconds, limit=limit)]
+
+
+@move
+def prune(name: str, **limits: int) -> int:
+    """One small batch of retention: `keys`, `bodies`, `jobs` or `workers`. How many rows went."""
+    return len(run(f"prune_{name}", **limits))
+
+
+# ── People's moves ────────────────────────────────────────────────────────────────────────────
+
+
+@move
+def cancel(job_id: UUID, *, owner_id: int) -> None:
+    """Cancelled, or TooLate: decided by the guarded row, never by hope."""
+    if not run("cancel", id=job_id, owner_id=owner_id):
+        raise TooLate("The job has been taken, has ended, or may already have gone out.")
+
+
+@move
+def resolve(dead_letter: int, decision: Decision, *, by: int | None, new_budget: bool = True) -> tuple[bytes, Waiting]:
+    """Decide an unknown, naming the episode. The key's hash (for L1, once sent) and the job.
+
+    Raises TooLate when somebody, or a late reply, was first.
+    """
+    _lock_job_of(dead_letter)
+    rows = run("decide_delivery", dead_letter=dead_letter, decision=decision.value)
+    jobs = run("decide_job", id=rows[0].id, decision=decision.value, new_budget=new_budget) if rows else []
+    if not jobs or not run("resolve_dead_letter", dead_letter=dead_letter, resolution=decision.value, by=by):
+        raise TooLate("This unknown has been decided, or its answer came after all.")
+    return rows[0].dedupe_hash, Waiting(jobs[0].id, jobs[0].priority)
+
+
+@move
+def requeue(dead_letter: int, *, by: int | None) -> Waiting:
+    """A dead job gets a new budget. Unknowns and dropped ones only go through `resolve` (trace 11)."""
+    _lock_job_of(dead_letter)
+    jobs = run("requeue_job", dead_letter=dead_letter)
+    if not jobs or not run("resolve_dead_letter", dead_letter=dead_letter, resolution=Resolution.REQUEUED.value, by=by):
+        raise TooLate("Only an undecided dead letter can be requeued; an unknown is decided through resolve.")
+    return Waiting(jobs[0].id, jobs[0].priority)
+
+
+@move
+def discard(dead_letter: int, *, by: int | None) -> None:
+    """Put a dead letter aside for good; its job stays failed."""
+    if not run("discard_dead_letter", dead_letter=dead_letter, by=by):
+        raise TooLate("Only an undecided dead letter can be discarded; an unknown is dropped through resolve.")
+
+
+def _lock_job_of(dead_letter: int) -> None:
+    if not run("lock_job_of_dead_letter", dead_letter=dead_letter):
+        raise NotFound
+
+
+# ── Workers ───────────────────────────────────────────────────────────────────────────────────
+
+
+def beat(worker: UUID, *, name: str, state: str, in_flight: int, completed: int) -> None:
+    """A worker says that it lives."""
+    run("beat", id=worker, name=name, state=state, in_flight=in_flight, completed=completed)
+
+
+def leave(worker: UUID) -> None:
+    """A worker ends in order."""
+    run("leave", id=worker)

@@ -1,0 +1,3 @@
+"""Where each address leads."""
+from django.urls import path
+urlpatterns: list = []
