@@ -1,0 +1,36 @@
+# The targets that people and CI call; `make` lists them.
+
+PYTEST_WORKERS ?= 2
+INSTALL = python="$$(sh scheduler/embedded/find_python.sh '$(PYTHON)')" && "$$python" scheduler/embedded/install.py
+IN_VENV = .venv/bin/python -m
+RUN_OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(SMTP_PORT),--smtp-port $(SMTP_PORT)) \
+	$(if $(WORKERS),--workers $(WORKERS)) $(if $(DATA),--data $(DATA)) $(ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-fast lint clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+run:  ## start everything locally and send a first email (PORT=8000 SMTP_PORT=1025 WORKERS=1 DATA=.local PYTHON=…)
+	@$(INSTALL) requirements-local.txt
+	@DEBUG=true exec .venv/bin/python -m scheduler.embedded.foreground manage.py run_local $(RUN_OPTIONS)
+
+test:  ## all tests, on servers of their own (ARGS='-k gate' picks some)
+	@$(INSTALL) requirements-dev.txt
+	$(IN_VENV) pytest -n $(PYTEST_WORKERS) $(ARGS)
+
+test-fast:  ## the tests that take less than a second each
+	@$(INSTALL) requirements-dev.txt
+	$(IN_VENV) pytest -n $(PYTEST_WORKERS) -m "not slow" $(ARGS)
+
+lint:  ## style, types and the floors of the house
+	@$(INSTALL) requirements-dev.txt
+	$(IN_VENV) ruff check .
+	$(IN_VENV) ruff format --check .
+	.venv/bin/lint-imports
+	SECRET_KEY=lint JWT_SIGNING_KEY=lint $(IN_VENV) mypy
+
+clean:  ## remove .venv, .local (its data too!) and caches
+	rm -rf .venv .local .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache staticfiles
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
