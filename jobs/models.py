@@ -30,6 +30,7 @@ class Job(models.Model):
     type = models.TextField()
     priority = models.TextField(choices=_choices(Priority))
     status = models.TextField(choices=_choices(Status))
+    accepted_as = models.TextField(choices=_choices(Status))  # the first answer, for replays
     payload = models.JSONField(null=True)  # null once retention took the body
     recipients = models.JSONField(default=list)
     correlation_id = models.TextField()

@@ -1,0 +1,196 @@
+"""What a client asks for: one job and its options, read strictly, with every error named by its field."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from jobs import payloads
+from jobs.conf import Tunables, tunables
+from jobs.errors import InvalidRequest
+from jobs.states import OnUnknown, Priority
+
+MAX_KEY = 255
+LONGEST_DELAY_SECONDS = 366 * 24 * 3600.0
+MOST_ATTEMPTS = 50
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may stand beside `type` and `payload`."""
+
+    idempotency_key: str | None = None
+    dedupe_key: str | None = None
+    run_at: datetime | None = None
+    delay_seconds: float | None = None
+    expires_at: datetime | None = None
+    priority: Priority = Priority.DEFAULT
+    max_attempts: int | None = None
+    on_unknown: OnUnknown = OnUnknown.HOLD
+    provider: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """One validated request for a job."""
+
+    type: str
+    payload: dict[str, Any]  # as it will be stored
+    recipients: list[str]
+    options: Options
+    fingerprint: bytes  # 16 bytes of the body: the same key with another one is refused
+    implied_dedupe_key: str | None = None
+
+    @property
+    def dedupe_key(self) -> str | None:
+        """The caller's key, else what the body implies, else the idempotency key, else none: the job itself."""
+        return self.options.dedupe_key or self.implied_dedupe_key or self.options.idempotency_key
+
+
+def read(body: object, *, idempotency_key: str | None = None) -> JobRequest:
+    """Read one request body; `idempotency_key` is the header's.
+
+    Understood: `{"type", "payload", …options}`, `{"payload": {"type", …}}`, `{"name", "payload"}` as
+    `submit_job` clients write it, and `{"email", "name"}`: a welcome email, deduplicated on exactly these.
+    Raises InvalidRequest with every field that is wrong.
+    """
+    fields = _as_object(body)
+    if "type" not in fields and "payload" not in fields:
+        return _welcome(fields, header_key=idempotency_key, body=body)
+    type_, raw, rest = _split(fields)
+    options = _options(rest, header_key=idempotency_key)
+    payload = payloads.read(type_, raw)
+    return JobRequest(
+        type=type_,
+        payload=payloads.as_stored(payload),
+        recipients=payloads.recipients(payload),
+        options=options,
+        fingerprint=_fingerprint(body),
+    )
+
+
+def _as_object(body: object) -> dict[str, Any]:
+    if not isinstance(body, dict):
+        raise InvalidRequest.field("body", 'Send a JSON object, for example {"type": "email", "payload": {…}}.')
+    return dict(body)
+
+
+def _welcome(fields: dict[str, Any], *, header_key: str | None, body: object) -> JobRequest:
+    """The short form of /addJob."""
+    if "email" not in fields:
+        raise InvalidRequest.field(
+            "type", 'Send {"type", "payload"}, or {"email", "name"} for a welcome email. ' + known_types()
+        )
+    raw = {name: fields.pop(name) for name in ("email", "name") if name in fields}
+    options = _options(fields, header_key=header_key)
+    payload = _unprefixed(lambda: payloads.read("welcome_email", raw))
+    stored = payloads.as_stored(payload)
+    return JobRequest(
+        type="welcome_email",
+        payload=stored,
+        recipients=payloads.recipients(payload),
+        options=options,
+        fingerprint=_fingerprint(body),
+        implied_dedupe_key=f"welcome_email:{stored['email'].lower()}:{stored['name']}",
+    )
+
+
+def _unprefixed(read_payload: Any) -> Any:
+    """The short form has no `payload`, so its errors must not name one."""
+    try:
+        return read_payload()
+    except InvalidRequest as error:
+        fields = {name.removeprefix("payload."): messages for name, messages in error.fields.items()}
+        raise InvalidRequest("; ".join(f"{n}: {m[0]}" for n, m in fields.items()), fields=fields) from None
+
+
+def _split(fields: dict[str, Any]) -> tuple[str, Any, dict[str, Any]]:
+    raw = fields.pop("payload", None)
+    type_ = fields.pop("type", None)
+    if type_ is None and isinstance(raw, Mapping) and "type" in raw:
+        raw = dict(raw)
+        type_ = raw.pop("type")
+    if type_ is None:
+        type_ = fields.pop("name", None)
+    if not isinstance(type_, str):
+        raise InvalidRequest.field("type", f"Required, a string. {known_types()}")
+    if raw is None:
+        raise InvalidRequest.field("payload", f"Required: what a job of type {type_!r} needs.")
+    return type_, raw, fields
+
+
+def known_types() -> str:
+    return f"Known types: {', '.join(sorted(payloads.SHAPES))}."
+
+
+def _options(rest: dict[str, Any], *, header_key: str | None) -> Options:
+    try:
+        options = msgspec.convert(rest, Options)
+    except msgspec.ValidationError as error:
+        raise _misread(error, rest) from None
+    errors = _check(options, header_key=header_key, conf=tunables())
+    if errors:
+        raise InvalidRequest("; ".join(f"{n}: {m[0]}" for n, m in errors.items()), fields=errors)
+    if header_key and not options.idempotency_key:
+        options = msgspec.structs.replace(options, idempotency_key=header_key)
+    return options
+
+
+def _misread(error: msgspec.ValidationError, rest: dict[str, Any]) -> InvalidRequest:
+    known = {field.name for field in msgspec.structs.fields(Options)}
+    unknown = sorted(set(rest) - known)
+    if unknown:
+        hint = f"Unknown field. Known: type, payload, {', '.join(sorted(known))}."
+        return InvalidRequest(f"{unknown[0]}: {hint}", fields={name: [hint] for name in unknown})
+    text, _, path = str(error).partition(" - at `$.")
+    name = path.rstrip("`") or "body"
+    choices = {"priority": Priority, "on_unknown": OnUnknown}.get(name)
+    hint = f"One of {', '.join(choices)}." if choices else f"{text}."
+    return InvalidRequest.field(name, hint)
+
+
+def _check(options: Options, *, header_key: str | None, conf: Tunables) -> dict[str, list[str]]:
+    errors: dict[str, list[str]] = {}
+    for name in ("idempotency_key", "dedupe_key"):
+        key = getattr(options, name)
+        if key is not None and not is_key(key):
+            errors[name] = [f"1 to {MAX_KEY} printable characters."]
+    if header_key and options.idempotency_key and header_key != options.idempotency_key:
+        errors["idempotency_key"] = ["Differs from the Idempotency-Key header; send one of them."]
+    if options.run_at is not None and options.delay_seconds is not None:
+        errors["delay_seconds"] = ["Send run_at or delay_seconds, not both."]
+    if options.delay_seconds is not None and not 0 <= options.delay_seconds <= LONGEST_DELAY_SECONDS:
+        errors["delay_seconds"] = [f"Between 0 and {LONGEST_DELAY_SECONDS:.0f} seconds."]
+    errors |= _check_times(options)
+    if options.max_attempts is not None and not 1 <= options.max_attempts <= MOST_ATTEMPTS:
+        errors["max_attempts"] = [f"Between 1 and {MOST_ATTEMPTS}."]
+    if options.provider is not None and options.provider not in conf.email_providers:
+        errors["provider"] = [f"Not configured. Known: {', '.join(conf.email_providers)}."]
+    return errors
+
+
+def _check_times(options: Options) -> dict[str, list[str]]:
+    errors: dict[str, list[str]] = {}
+    for name in ("run_at", "expires_at"):
+        at = getattr(options, name)
+        if at is None:
+            continue
+        if at.tzinfo is None:
+            errors[name] = ["Give the time zone, for example 2030-01-31T12:00:00Z."]
+        elif not 2000 <= at.astimezone(UTC).year <= 9000:
+            errors[name] = ["Not a sensible time."]
+    return errors
+
+
+def is_key(key: str) -> bool:
+    """Whether this can be an idempotency or dedupe key."""
+    return 0 < len(key) <= MAX_KEY and key.isprintable() and key.strip() == key
+
+
+def _fingerprint(body: object) -> bytes:
+    """The body's meaning, whatever the order of its members."""
+    return hashlib.blake2b(msgspec.json.encode(body, order="deterministic"), digest_size=16).digest()
