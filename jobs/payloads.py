@@ -50,7 +50,7 @@ class Attachment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
 
 
 class EmailPayload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One email. Addresses are bare or with a name: `Ann Smith <ann@example.org>`. `text`, `html` or both are needed."""
+    """One email. An address is bare or has a name: `Ann Smith <ann@example.org>`. Give `text`, `html` or both."""
 
     to: Annotated[
         str | list[str],

@@ -1,0 +1,187 @@
+"""The letter: what goes on the wire for one email, from envelope to last line. Pure, no I/O but the templates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from functools import cache
+from typing import Any
+
+from django.template.loader import get_template
+from msgspec import Struct
+
+from jobs import addresses, payloads, rules
+from jobs.addresses import Address
+from jobs.claims import Claim
+from jobs.errors import Invalid
+from jobs.payloads import Attachment, EmailPayload, WelcomeEmailPayload
+from workers.channels import mime
+from workers.channels.mime import CRLF, Part
+
+_NOT_IN_CORRELATION = re.compile(r"[^!-~]")
+_MAX_CORRELATION_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """An envelope and the message in it, ready for DATA.
+
+    `body` has CRLF line ends and doubled dots (RFC 5321 §4.5.2) and ends in CRLF; the final
+    ".\\r\\n" is not in it. `needs_smtputf8` asks for SMTPUTF8 (RFC 6531), `eight_bit` for
+    BODY=8BITMIME (RFC 6152).
+    """
+
+    provider: str | None
+    mail_from: str
+    recipients: tuple[str, ...]
+    body: bytes
+    needs_smtputf8: bool
+    eight_bit: bool
+    message_id: str
+    is_last_attempt: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """What every type of email comes down to before it is written."""
+
+    sender: Address
+    to: list[Address]
+    subject: str
+    cc: list[Address] = field(default_factory=list)
+    bcc: list[Address] = field(default_factory=list)
+    reply_to: list[Address] = field(default_factory=list)
+    text: str = ""
+    html: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    attachments: list[Attachment] = field(default_factory=list)
+
+
+def write(claim: Claim, *, now: datetime | None = None) -> Letter:
+    """The letter of a claimed `email` or `welcome_email` job; `now` (aware) goes into its Date.
+
+    The Message-ID depends on the job and the sender only, so that it is the same on every attempt.
+    Raises Invalid when the payload cannot be read or written, ImproperlyConfigured when
+    DEFAULT_FROM_EMAIL is needed and is no address.
+    """
+    payload = payloads.from_stored(claim.type, claim.payload)
+    draft_of = _DRAFTS.get(type(payload))
+    if draft_of is None:
+        raise Invalid(f"Type {claim.type} is not an email.", kind="invalid")
+    try:
+        return _letter(draft_of(payload), claim, now or datetime.now(UTC))
+    except ValueError as error:
+        raise Invalid(f"The message cannot be written: {error}", kind="invalid") from None
+
+
+def _letter(draft: _Draft, claim: Claim, now: datetime) -> Letter:
+    recipients = [*draft.to, *draft.cc, *draft.bcc]
+    if not recipients:
+        raise ValueError("it has no recipient.")
+    message_id = f"<{claim.job_id}@{draft.sender.domain}>"
+    content = _content(draft)
+    body = _dots_doubled(_headers(draft, claim, message_id, now) + content.headers + CRLF + content.body)
+    return Letter(
+        provider=claim.provider,
+        mail_from=draft.sender.spec,
+        recipients=tuple(dict.fromkeys(address.spec for address in recipients)),
+        body=body,
+        needs_smtputf8=any(address.needs_smtputf8 for address in [draft.sender, *draft.reply_to, *recipients]),
+        eight_bit=not body.isascii(),
+        message_id=message_id,
+        is_last_attempt=claim.is_last_attempt,
+    )
+
+
+def _headers(draft: _Draft, claim: Claim, message_id: str, now: datetime) -> bytes:
+    """Everything above the content headers. Bcc never stands in a message."""
+    lines = [
+        mime.address_list("From", [draft.sender]),
+        mime.address_list("To", draft.to),
+        mime.address_list("Cc", draft.cc) if draft.cc else b"",
+        mime.address_list("Reply-To", draft.reply_to) if draft.reply_to else b"",
+        mime.unstructured("Subject", draft.subject),
+        mime.unstructured("Date", format_datetime(now)),
+        mime.unstructured("Message-ID", message_id),
+        mime.unstructured("X-Job-ID", str(claim.job_id)),
+        _correlation(claim.correlation_id),
+        *(mime.unstructured(name, value.strip(" ")) for name, value in draft.headers.items()),
+        b"MIME-Version: 1.0\r\n",
+    ]
+    return b"".join(lines)
+
+
+def _correlation(given: str) -> bytes:
+    """The correlation id came from outside: only visible ASCII of it is repeated."""
+    safe = _NOT_IN_CORRELATION.sub("", given or "")[:_MAX_CORRELATION_CHARACTERS]
+    return mime.unstructured("X-Correlation-ID", safe) if safe else b""
+
+
+def _content(draft: _Draft) -> Part:
+    """The text, the HTML, or both as alternatives; with the files beside them."""
+    versions = [mime.text_part(kind, text) for kind, text in (("plain", draft.text), ("html", draft.html)) if text]
+    if not versions:
+        raise ValueError("it has neither text nor html.")
+    message = versions[0] if len(versions) == 1 else mime.multipart("alternative", versions)
+    if not draft.attachments:
+        return message
+    return mime.multipart("mixed", [message, *map(_file, draft.attachments)])
+
+
+def _file(attachment: Attachment) -> Part:
+    content = rules.decoded(attachment.content_base64)
+    return mime.attachment_part(attachment.filename, attachment.content_type, content)
+
+
+def _dots_doubled(message: bytes) -> bytes:
+    # No first line begins with a dot: it is a header.
+    return message.replace(b"\r\n.", b"\r\n..")
+
+
+# ── One draft per type ────────────────────────────────────────────────────────────────────────
+
+
+def _draft_of_email(payload: EmailPayload) -> _Draft:
+    return _Draft(
+        sender=addresses.parse(payload.from_) if payload.from_ else addresses.default_sender(),
+        to=addresses.parse_many(payload.to),
+        cc=addresses.parse_many(payload.cc),
+        bcc=addresses.parse_many(payload.bcc),
+        reply_to=addresses.parse_many(payload.reply_to),
+        subject=payload.subject,
+        text=payload.text or "",
+        html=payload.html or "",
+        headers=payload.headers,
+        attachments=payload.attachments,
+    )
+
+
+def _draft_of_welcome(payload: WelcomeEmailPayload) -> _Draft:
+    sender = addresses.default_sender()
+    address = addresses.parse(payload.email)
+    context = {"name": payload.name, "email": address.spec, "sender": sender.name or sender.domain}
+    return _Draft(
+        sender=sender,
+        to=[Address(name=" ".join(payload.name.split()), local=address.local, domain=address.domain)],
+        subject=_rendered("jobs/welcome_email.subject.txt", context).strip(),
+        text=_rendered("jobs/welcome_email.txt", context),
+        html=_rendered("jobs/welcome_email.html", context),
+    )
+
+
+def _rendered(template: str, context: dict[str, str]) -> str:
+    return _template(template).render(context)
+
+
+@cache
+def _template(name: str) -> Any:
+    return get_template(name)
+
+
+_DRAFTS: dict[type[Struct], Callable[[Any], _Draft]] = {
+    EmailPayload: _draft_of_email,
+    WelcomeEmailPayload: _draft_of_welcome,
+}
