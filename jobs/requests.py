@@ -87,7 +87,7 @@ def _welcome(fields: dict[str, Any], *, header_key: str | None, body: object) ->
         )
     raw = {name: fields.pop(name) for name in ("email", "name") if name in fields}
     options = _options(fields, header_key=header_key)
-    payload = _unprefixed(lambda: payloads.read("welcome_email", raw))
+    payload = payloads.read("welcome_email", raw, at="")
     stored = payloads.as_stored(payload)
     return JobRequest(
         type="welcome_email",
@@ -97,15 +97,6 @@ def _welcome(fields: dict[str, Any], *, header_key: str | None, body: object) ->
         fingerprint=_fingerprint(body),
         implied_dedupe_key=f"welcome_email:{stored['email'].lower()}:{stored['name']}",
     )
-
-
-def _unprefixed(read_payload: Any) -> Any:
-    """The short form has no `payload`, so its errors must not name one."""
-    try:
-        return read_payload()
-    except InvalidRequest as error:
-        fields = {name.removeprefix("payload."): messages for name, messages in error.fields.items()}
-        raise InvalidRequest("; ".join(f"{n}: {m[0]}" for n, m in fields.items()), fields=fields) from None
 
 
 def _split(fields: dict[str, Any]) -> tuple[str, Any, dict[str, Any]]:
