@@ -77,20 +77,20 @@ class Job(models.Model):
                 name="job_final_has_its_time",
             ),
             models.CheckConstraint(
-                condition=~Q(status=Status.RUNNING) | Q(worker__isnull=False, claim__isnull=False),
+                condition=~Q(status=Status.RUNNING.value) | Q(worker__isnull=False, claim__isnull=False),
                 name="job_running_has_claim",
             ),
             models.CheckConstraint(
-                condition=Q(held_behind__isnull=True) | Q(status=Status.UNKNOWN), name="job_held_is_unknown"
+                condition=Q(held_behind__isnull=True) | Q(status=Status.UNKNOWN.value), name="job_held_is_unknown"
             ),
         )
         indexes = (
             models.Index(fields=("owner", "-id"), name="job_of_owner"),
             models.Index(fields=("owner", "status", "-id"), name="job_of_owner_by_status"),
-            models.Index(fields=("run_at",), condition=Q(status=Status.SCHEDULED), name="job_due"),
-            models.Index(fields=("priority", "pushed_at"), condition=Q(status=Status.QUEUED), name="job_waiting"),
-            models.Index(fields=("worker",), condition=Q(status=Status.RUNNING), name="job_running"),
-            models.Index(fields=("dedupe_hash",), condition=Q(status=Status.UNKNOWN), name="job_unknown"),
+            models.Index(fields=("run_at",), condition=Q(status=Status.SCHEDULED.value), name="job_due"),
+            models.Index(fields=("priority", "pushed_at"), condition=Q(status=Status.QUEUED.value), name="job_waiting"),
+            models.Index(fields=("worker",), condition=Q(status=Status.RUNNING.value), name="job_running"),
+            models.Index(fields=("dedupe_hash",), condition=Q(status=Status.UNKNOWN.value), name="job_unknown"),
             models.Index(fields=("created_at",), condition=Q(idempotency_open=True), name="job_idempotency_window"),
             models.Index(fields=("finished_at",), condition=Q(finished_at__isnull=False), name="job_finished"),
         )
@@ -116,12 +116,15 @@ class Delivery(models.Model):
         constraints = (
             _one_of("state", DeliveryState),
             models.CheckConstraint(
-                condition=~Q(state__in=[DeliveryState.CLAIMED, DeliveryState.DOT, DeliveryState.UNKNOWN])
+                condition=~Q(
+                    state__in=[DeliveryState.CLAIMED.value, DeliveryState.DOT.value, DeliveryState.UNKNOWN.value]
+                )
                 | Q(claim__isnull=False),
                 name="delivery_live_has_claim",
             ),
             models.CheckConstraint(
-                condition=~Q(state__in=[DeliveryState.DOT, DeliveryState.UNKNOWN]) | Q(dot_at__isnull=False),
+                condition=~Q(state__in=[DeliveryState.DOT.value, DeliveryState.UNKNOWN.value])
+                | Q(dot_at__isnull=False),
                 name="delivery_marked_has_time",
             ),
         )

@@ -4,8 +4,6 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-import jobs.states
-
 
 class Migration(migrations.Migration):
     initial = True
@@ -72,17 +70,7 @@ class Migration(migrations.Migration):
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
-                            models.Q(
-                                (
-                                    "state__in",
-                                    [
-                                        jobs.states.DeliveryState["CLAIMED"],
-                                        jobs.states.DeliveryState["DOT"],
-                                        jobs.states.DeliveryState["UNKNOWN"],
-                                    ],
-                                ),
-                                _negated=True,
-                            ),
+                            models.Q(("state__in", ["claimed", "dot", "unknown"]), _negated=True),
                             ("claim__isnull", False),
                             _connector="OR",
                         ),
@@ -90,10 +78,7 @@ class Migration(migrations.Migration):
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
-                            models.Q(
-                                ("state__in", [jobs.states.DeliveryState["DOT"], jobs.states.DeliveryState["UNKNOWN"]]),
-                                _negated=True,
-                            ),
+                            models.Q(("state__in", ["dot", "unknown"]), _negated=True),
                             ("dot_at__isnull", False),
                             _connector="OR",
                         ),
@@ -285,31 +270,21 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="job",
-            index=models.Index(
-                condition=models.Q(("status", jobs.states.Status["SCHEDULED"])), fields=["run_at"], name="job_due"
-            ),
+            index=models.Index(condition=models.Q(("status", "scheduled")), fields=["run_at"], name="job_due"),
         ),
         migrations.AddIndex(
             model_name="job",
             index=models.Index(
-                condition=models.Q(("status", jobs.states.Status["QUEUED"])),
-                fields=["priority", "pushed_at"],
-                name="job_waiting",
+                condition=models.Q(("status", "queued")), fields=["priority", "pushed_at"], name="job_waiting"
             ),
         ),
         migrations.AddIndex(
             model_name="job",
-            index=models.Index(
-                condition=models.Q(("status", jobs.states.Status["RUNNING"])), fields=["worker"], name="job_running"
-            ),
+            index=models.Index(condition=models.Q(("status", "running")), fields=["worker"], name="job_running"),
         ),
         migrations.AddIndex(
             model_name="job",
-            index=models.Index(
-                condition=models.Q(("status", jobs.states.Status["UNKNOWN"])),
-                fields=["dedupe_hash"],
-                name="job_unknown",
-            ),
+            index=models.Index(condition=models.Q(("status", "unknown")), fields=["dedupe_hash"], name="job_unknown"),
         ),
         migrations.AddIndex(
             model_name="job",
@@ -360,10 +335,10 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     models.Q(
-                        ("finished_at__isnull", False), ("status__in", ["expired", "failed", "cancelled", "completed"])
+                        ("finished_at__isnull", False), ("status__in", ["completed", "cancelled", "failed", "expired"])
                     ),
                     models.Q(
-                        models.Q(("status__in", ["expired", "failed", "cancelled", "completed"]), _negated=True),
+                        models.Q(("status__in", ["completed", "cancelled", "failed", "expired"]), _negated=True),
                         ("finished_at__isnull", True),
                     ),
                     _connector="OR",
@@ -375,7 +350,7 @@ class Migration(migrations.Migration):
             model_name="job",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("status", jobs.states.Status["RUNNING"]), _negated=True),
+                    models.Q(("status", "running"), _negated=True),
                     models.Q(("claim__isnull", False), ("worker__isnull", False)),
                     _connector="OR",
                 ),
@@ -385,9 +360,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="job",
             constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("held_behind__isnull", True), ("status", jobs.states.Status["UNKNOWN"]), _connector="OR"
-                ),
+                condition=models.Q(("held_behind__isnull", True), ("status", "unknown"), _connector="OR"),
                 name="job_held_is_unknown",
             ),
         ),
