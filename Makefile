@@ -4,7 +4,7 @@ PYTEST_WORKERS ?= 2
 INSTALL = python="$$(sh scheduler/embedded/find_python.sh '$(PYTHON)')" && "$$python" scheduler/embedded/install.py
 IN_VENV = .venv/bin/python -m
 RUN_OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(SMTP_PORT),--smtp-port $(SMTP_PORT)) \
-	$(if $(WORKERS),--workers $(WORKERS)) $(if $(DATA),--data $(DATA)) $(ARGS)
+	$(if $(WORKERS),--workers $(WORKERS)) $(if $(METRICS_PORT),--metrics-port $(METRICS_PORT)) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast lint clean

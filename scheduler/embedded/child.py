@@ -187,6 +187,18 @@ def tell_guardian(line: str) -> None:
         pipe.flush()
 
 
+_held: list[IO[str]] = []
+
+
+def hold_until_all_ended(lock: IO[str]) -> None:
+    """Let the guardian hold this locked file too: a killed run's lock opens when its children are gone.
+
+    To be called before the first child is started.
+    """
+    assert not _guardian.cache_info().currsize, "the guardian runs already"
+    _held.append(lock)
+
+
 @cache
 def _guardian() -> IO[bytes]:
     """The pipe to this process's guardian; the kernel closes it when we die, however we die."""
@@ -197,6 +209,7 @@ def _guardian() -> IO[bytes]:
         stderr=subprocess.DEVNULL,
         cwd="/",
         start_new_session=True,
+        pass_fds=[lock.fileno() for lock in _held],
     )
     process.returncode = 0  # it outlives us by design: nobody is to wait for it, nor warn that nobody did
     assert process.stdin is not None

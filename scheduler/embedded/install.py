@@ -131,11 +131,11 @@ def _make_venv() -> None:
 
 
 def _install(requirements: str) -> None:
-    command = [VENV / "bin" / "python", "-m", "pip", "install", "--no-input", "--progress-bar", "off"]
+    command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--no-input", "--progress-bar", "off"]
     env = os.environ | {"PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONUNBUFFERED": "1"}
     with LOG.open("w") as log:
         process = subprocess.Popen(
-            [*command, "-r", ROOT / requirements],
+            [*command, "-r", str(ROOT / requirements)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=env,
         )  # fmt: skip
         assert process.stdout is not None

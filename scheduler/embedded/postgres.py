@@ -135,7 +135,7 @@ class EmbeddedPostgres:
         if _is_root():
             os.chown(fresh, NOBODY, NOBODY)
         self._password()
-        command = [
+        command: list[str | Path] = [
             *_as_unprivileged(),
             *(_binary("initdb"), "--pgdata", fresh, "--username", "postgres", "--pwfile", self._password_file),
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-instructions"),
@@ -187,7 +187,7 @@ class EmbeddedPostgres:
     def _launch(self) -> None:
         settings = SETTINGS | {"port": str(self.port)} | ({} if self._durable else FORGETFUL)
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        command = [*_as_unprivileged(), _binary("postgres"), "-D", self._data, *options]
+        command: list[str | Path] = [*_as_unprivileged(), _binary("postgres"), "-D", self._data, *options]
         env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         log = self.folder / "postgres.log"
         self._child = Child("PostgreSQL", command, log=log, env=env, cwd=self.folder, stop_signal=signal.SIGINT)

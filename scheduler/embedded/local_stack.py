@@ -1,0 +1,212 @@
+"""All processes of a local Sendonce: started in order, watched, and stopped in the reverse order.
+
+It supervises only. Whatever needs the database runs in a child, with the environment made here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from scheduler.embedded.child import CannotStart, Child, hold_until_all_ended, is_port_free, wait_for
+from scheduler.embedded.inbox import Inbox
+from scheduler.embedded.local_ground import check_ports, check_space, kept_secret, take_folder
+from scheduler.embedded.postgres import EmbeddedPostgres
+from scheduler.embedded.redis import EmbeddedRedis
+
+ROOT = Path(__file__).resolve().parents[2]
+DRAIN_SECONDS = 25.0  # the worker's own 20 and a little
+SAME_SIGNAL_SECONDS = 0.5  # make passes SIGTERM on to us, who had it already: that is no second one
+DEMO_PASSWORD = "demo_password"
+SECRETS = {"SECRET_KEY": "secret_key", "JWT_SIGNING_KEY": "jwt_signing_key"}
+
+
+class StopAsked(Exception):
+    """Ctrl-C, SIGTERM, or the end of our parent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says."""
+
+    port: int
+    smtp_port: int
+    data: Path
+    workers: int
+    metrics_port: int
+    stop_with_parent: bool = False
+
+
+class LocalStack:
+    """`start()`, then `watch_over()` until it raises, then `stop()`, which leaves no process."""
+
+    def __init__(self, options: Options, step: Callable[[str], AbstractContextManager[None]]) -> None:
+        self.options = options
+        self.data = options.data.resolve()
+        self.env = dict(os.environ)
+        self.inbox: Inbox | None = None
+        self._step = step
+        self._parent = os.getppid()
+        self._signals: list[float] = []
+        self._stops: list[tuple[str, Callable[[], None]]] = []
+        self._watched: list[Child] = []
+        self._apps: list[Child] = []
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.options.port}"
+
+    @property
+    def demo_password(self) -> str:
+        return kept_secret(self.data, DEMO_PASSWORD, 12)
+
+    def listen_to_signals(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+
+    def start(self, is_api_ready: Callable[[], bool]) -> None:
+        """Everything up, in order; CannotStart or StopAsked leave it to the caller to `stop()`."""
+        hold_until_all_ended(take_folder(self.data))
+        check_space(self.data)
+        check_ports(self._wanted_ports())
+        self._set_environment()
+        self._start_postgres()
+        self._start_redis()
+        self._start_inbox()
+        with self._step("Migrations and demo user"):
+            self._prepare()
+        with self._step(f"API, {self.options.workers} worker process(es), scheduler"):
+            self._start_apps()
+            self._apps[0].wait_until(is_api_ready, within=60.0, watch=self.watch)
+
+    def watch(self) -> None:
+        """Raise StopAsked when we are to end, CannotStart when a child has."""
+        if self._signals:
+            raise StopAsked
+        if self.options.stop_with_parent and os.getppid() != self._parent:
+            raise StopAsked
+        for child in self._watched:
+            if not child.is_running:
+                raise CannotStart(child.obituary())
+
+    def watch_over(self) -> None:
+        while True:
+            self.watch()
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """The apps drain together, then inbox, Valkey, PostgreSQL; a second signal kills at once."""
+        self._signals = self._signals or [time.monotonic()]
+        with self._step("Stopped API, workers, scheduler (drained)"):
+            for child in self._apps:
+                child.ask_to_stop()
+            wait_for(lambda: self._is_hurried() or not any(c.is_running for c in self._apps), within=DRAIN_SECONDS)
+            for child in self._apps:
+                child.kill()
+        for name, stop in reversed(self._stops):
+            with self._step(f"Stopped {name}"):
+                stop()
+
+    # ── steps of start ───────────────────────────────────────────────────────────────────────
+
+    def _wanted_ports(self) -> dict[str, int]:
+        wanted = {"PORT": self.options.port, "METRICS_PORT": self.options.metrics_port}
+        if not self._is_given("EMAIL_PROVIDERS"):
+            wanted["SMTP_PORT"] = self.options.smtp_port
+        return wanted
+
+    def _is_given(self, name: str) -> bool:
+        """Whether the person brought a server of their own."""
+        return bool(os.environ.get(name) or os.environ.get(f"{name}_FILE"))
+
+    def _set_environment(self) -> None:
+        self.env |= {"DEBUG": "true", "PYTHONUNBUFFERED": "1"}
+        self.env.setdefault("SIGNUP_OPEN", "true")
+        self.env.setdefault("ACCESS_TOKEN_MINUTES", "720")  # so that the printed curl lines live for a day's work
+        for name, file in SECRETS.items():
+            if not self._is_given(name):
+                self.env[name] = kept_secret(self.data, file)
+
+    def _start_postgres(self) -> None:
+        if self._is_given("DATABASE_URL"):
+            return
+        postgres = EmbeddedPostgres(self.data / "postgres")
+        with self._step("PostgreSQL"):
+            postgres.start()
+            self._stops.append(("PostgreSQL", lambda: self._stop_postgres(postgres)))
+            postgres.create_database("sendonce")
+        self._watched.append(postgres.child)
+        self.env["DATABASE_URL"] = postgres.url("sendonce")
+
+    def _stop_postgres(self, postgres: EmbeddedPostgres) -> None:
+        if self._is_hurried():
+            postgres.stop_at_once()
+        else:
+            postgres.stop()
+
+    def _start_redis(self) -> None:
+        if self._is_given("REDIS_URL"):
+            return
+        redis = EmbeddedRedis(self.data / "valkey")
+        with self._step("Valkey"):
+            redis.start()
+            self._stops.append(("Valkey", redis.stop))
+        self._watched.append(redis.child)
+        self.env["REDIS_URL"] = redis.url()
+
+    def _start_inbox(self) -> None:
+        if self._is_given("EMAIL_PROVIDERS"):
+            return
+        port = self.options.smtp_port
+        self.inbox = Inbox(self.data / "inbox")
+        command = ["-m", "scheduler.embedded.inbox", "--port", str(port), "--folder", str(self.inbox.folder)]
+        child = self._python("inbox", *command, rank=1)
+        with self._step("Inbox"):
+            child.start()
+            self._stops.append(("inbox", lambda: child.stop(within=5.0, hurry=self._is_hurried)))
+            child.wait_until(lambda: not is_port_free(port), within=20.0, watch=self.watch)
+        self._watched.append(child)
+        self.env |= {"EMAIL_PROVIDERS": f"local=smtp://127.0.0.1:{port}", "INBOX_DIR": str(self.inbox.folder)}
+
+    def _prepare(self) -> None:
+        kept_secret(self.data, DEMO_PASSWORD, 12)
+        child = self._child("prepare", "prepare_local", "--password-file", str(self.data / DEMO_PASSWORD))
+        self._stops.append(("migrations", child.kill))
+        child.start()
+        child.finish(within=120.0, watch=self.watch)
+        self._stops.pop()
+
+    def _start_apps(self) -> None:
+        gunicorn = "gunicorn scheduler.wsgi --worker-class gthread --threads 8 --workers 1 --no-control-socket"
+        bind = ["--graceful-timeout", "20", "--bind", f"127.0.0.1:{self.options.port}"]
+        workers, metrics = str(self.options.workers), str(self.options.metrics_port)
+        self._apps = [
+            self._python("api", "-m", *gunicorn.split(), *bind, rank=2),
+            self._child("worker", "run_worker", "--processes", workers, "--metrics-port", metrics),
+            self._child("scheduler", "run_scheduler"),
+        ]
+        for child in self._apps:
+            child.start()
+            self._watched.append(child)
+
+    def _child(self, name: str, *command: str) -> Child:
+        return self._python(name, "manage.py", *command, rank=2)
+
+    def _python(self, name: str, *arguments: str, rank: int) -> Child:
+        log = self.data / "logs" / f"{name}.log"
+        return Child(name, [sys.executable, *arguments], log=log, env=self.env, cwd=ROOT, rank=rank)
+
+    # ── signals and steps ────────────────────────────────────────────────────────────────────
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._signals.append(time.monotonic())
+
+    def _is_hurried(self) -> bool:
+        return bool(self._signals) and self._signals[-1] - self._signals[0] > SAME_SIGNAL_SECONDS
