@@ -181,10 +181,8 @@ def free_port() -> int:
 
 
 def tell_guardian(line: str) -> None:
-    pipe = _guardian()
     with contextlib.suppress(BrokenPipeError):
-        pipe.write(f"{line}\n".encode())
-        pipe.flush()
+        os.write(_guardian(), f"{line}\n".encode())
 
 
 _held: list[IO[str]] = []
@@ -200,11 +198,12 @@ def hold_until_all_ended(lock: IO[str]) -> None:
 
 
 @cache
-def _guardian() -> IO[bytes]:
-    """The pipe to this process's guardian; the kernel closes it when we die, however we die."""
+def _guardian() -> int:
+    """The writing end of the pipe to this process's guardian; the kernel closes it when we die, however we die."""
+    reader, writer = os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", str(Path(__file__).with_name("guardian.py"))],
-        stdin=subprocess.PIPE,
+        stdin=reader,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
@@ -212,5 +211,5 @@ def _guardian() -> IO[bytes]:
         pass_fds=[lock.fileno() for lock in _held],
     )
     process.returncode = 0  # it outlives us by design: nobody is to wait for it, nor warn that nobody did
-    assert process.stdin is not None
-    return process.stdin
+    os.close(reader)
+    return writer

@@ -31,8 +31,10 @@ def take_folder(folder: Path) -> IO[str]:
             "Remedy: give your user the folder, or make run DATA=/other/folder"
         ) from error
     if not wait_for(lambda: _is_ours(lock) or _holder(lock) is not None, within=30.0) or not _is_ours(lock):
+        holder = _holder(lock)
+        lock.close()
         raise CannotStart(
-            f"Another run uses {folder} (process {_holder(lock)}). Remedy: stop it, or give this one its own: "
+            f"Another run uses {folder} (process {holder}). Remedy: stop it, or give this one its own: "
             "make run DATA=.local2 PORT=8010 SMTP_PORT=1035"
         )
     lock.truncate(0)

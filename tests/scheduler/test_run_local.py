@@ -1,0 +1,230 @@
+"""`manage.py run_local`: refuses in one line, runs the whole house, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from scheduler.embedded import local_ground
+from scheduler.embedded.child import CannotStart, free_port, is_port_free, wait_for
+from scheduler.embedded.guardian import is_running
+from scheduler.embedded.local_ground import check_ports, check_space, kept_secret, take_folder
+
+ROOT = Path(__file__).parents[2]
+OF_THE_TESTS = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "JWT_SIGNING_KEY", "EMAIL_PROVIDERS")
+
+
+# ── Refusals ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_port_that_is_taken_is_named_with_a_free_one_instead():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+
+        with pytest.raises(CannotStart, match=rf"Port {taken} .*make run PORT=\d+") as refusal:
+            check_ports({"PORT": taken})
+
+    offered = int(re.search(r"PORT=(\d+)", str(refusal.value))[1])
+    assert offered != taken
+    assert is_port_free(offered)
+
+
+def test_a_folder_that_another_run_uses_is_refused(tmp_path):
+    with take_folder(tmp_path), pytest.raises(CannotStart, match=rf"process {os.getpid()}.*make run DATA="):
+        take_folder(tmp_path)
+
+
+def test_a_folder_can_be_taken_again_after_its_run_ended(tmp_path):
+    take_folder(tmp_path).close()
+
+    take_folder(tmp_path).close()
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(CannotStart, match="cannot be written"):
+        take_folder(tmp_path / "file" / "folder")
+
+
+def test_a_full_disk_is_refused(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(local_ground.shutil, "disk_usage", lambda _: usage(10**9, 9 * 10**8, 10**8))
+
+    with pytest.raises(CannotStart, match="95 MB are free"):
+        check_space(tmp_path)
+
+
+def test_a_secret_is_made_once_and_readable_by_its_user_only(tmp_path):
+    secret = kept_secret(tmp_path, "secret_key")
+
+    assert kept_secret(tmp_path, "secret_key") == secret
+    assert len(secret) >= 50
+    assert (tmp_path / "secret_key").stat().st_mode & 0o777 == 0o600
+
+
+# ── The whole house ───────────────────────────────────────────────────────────────────────────
+
+
+class LocalTerminal:
+    """`run_local` at a terminal of its own, as a person sees it."""
+
+    def __init__(self, data: Path, *more: str) -> None:
+        self.port = free_port()
+        ports = (self.port, free_port(), free_port())
+        names = ("--port", "--smtp-port", "--metrics-port")
+        options = [part for name, port in zip(names, ports, strict=True) for part in (name, str(port))]
+        command = [sys.executable, "-m", "scheduler.embedded.foreground", "manage.py", "run_local"]
+        env = {name: value for name, value in os.environ.items() if name not in OF_THE_TESTS} | {"DEBUG": "true"}
+        self.text = ""
+        self.status: int | None = None
+        self.pid, self._terminal = pty.fork()
+        if self.pid == 0:
+            os.chdir(ROOT)
+            os.execve(sys.executable, [*command, *options, "--data", str(data), *more], env)
+        os.set_blocking(self._terminal, False)
+
+    def shows(self, words: str) -> bool:
+        self._read()
+        return words in self.text
+
+    def press_ctrl_c(self) -> None:
+        os.write(self._terminal, b"\x03")
+
+    def has_ended(self) -> bool:
+        self._read()
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.status = os.waitstatus_to_exitcode(status) if pid else None
+        return self.status is not None
+
+    def _read(self) -> None:
+        try:
+            while chunk := os.read(self._terminal, 65536):
+                self.text += chunk.decode(errors="replace")
+        except OSError:
+            pass
+
+
+def processes_of(data: Path) -> list[int]:
+    """Those whose command line or environment names the folder."""
+    found = []
+    for proc in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (proc / "cmdline").read_bytes() + (proc / "environ").read_bytes()
+        except OSError:
+            continue
+        if str(data).encode() in told and is_running(int(proc.name)):
+            found.append(int(proc.name))
+    return found
+
+
+@pytest.fixture
+def terminal(tmp_path):
+    started = []
+
+    def open_terminal(*more):
+        started.append(LocalTerminal(tmp_path, *more))
+        return started[-1]
+
+    yield open_terminal
+    for each in started:
+        if not each.has_ended():
+            os.kill(each.pid, signal.SIGKILL)
+            os.waitpid(each.pid, 0)
+    assert wait_for(lambda: not processes_of(tmp_path), within=30)
+
+
+@pytest.mark.slow
+def test_the_first_email_arrives_and_ctrl_c_leaves_nothing(terminal, tmp_path):
+    local = terminal()
+
+    assert wait_for(lambda: local.shows("Running until Ctrl-C") or local.has_ended(), within=90), local.text
+    assert local.shows("completed"), local.text
+    assert local.shows(f"http://127.0.0.1:{local.port}/inbox/"), local.text
+    assert len(list((tmp_path / "inbox").glob("*.eml"))) == 1
+    assert len(processes_of(tmp_path)) >= 5
+
+    local.press_ctrl_c()
+
+    assert wait_for(local.has_ended, within=40), local.text
+    assert local.status == 0, local.text
+    assert processes_of(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_at_once_and_leaves_nothing_either(terminal, tmp_path):
+    local = terminal("--no-demo")
+    assert wait_for(lambda: local.shows("Running until Ctrl-C"), within=90), local.text
+
+    local.press_ctrl_c()
+    assert wait_for(lambda: local.shows("Stopping"), within=5)
+    started = len(local.text)
+    wait_for(lambda: local.has_ended() or len(local.text) > started + 1000, within=0.6)
+    if not local.has_ended():
+        local.press_ctrl_c()
+
+    assert wait_for(local.has_ended, within=10), local.text
+    assert local.status == 0
+    assert processes_of(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_nothing_and_the_next_one_starts(terminal, tmp_path):
+    local = terminal("--no-demo")
+    assert wait_for(lambda: local.shows("Running until Ctrl-C"), within=90), local.text
+
+    os.kill(int((tmp_path / "lock").read_text()), signal.SIGKILL)
+    assert wait_for(local.has_ended, within=10)
+    again = terminal("--no-demo")
+
+    assert wait_for(lambda: again.shows("Running until Ctrl-C"), within=90), again.text
+    again.press_ctrl_c()
+    assert wait_for(again.has_ended, within=40)
+    assert again.status == 0
+
+
+@pytest.mark.slow
+def test_when_a_part_dies_its_last_words_are_shown_and_the_rest_stops(terminal, tmp_path):
+    local = terminal("--no-demo")
+    assert wait_for(lambda: local.shows("Running until Ctrl-C"), within=90), local.text
+    [server] = [pid for pid in processes_of(tmp_path) if b"valkey-server" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    os.kill(server, signal.SIGKILL)
+
+    assert wait_for(local.has_ended, within=40), local.text
+    assert local.status == 1
+    assert "Valkey ended" in local.text
+    assert processes_of(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_without_a_terminal_sigterm_stops_everything(tmp_path):
+    env = {name: value for name, value in os.environ.items() if name not in OF_THE_TESTS} | {"DEBUG": "true"}
+    options = [f"--port={free_port()}", f"--smtp-port={free_port()}", f"--metrics-port={free_port()}", "--no-demo"]
+    command = [sys.executable, "manage.py", "run_local", f"--data={tmp_path}", *options]
+    run = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert run.stdout is not None
+    seen = ""
+    for line in run.stdout:
+        seen += line
+        if "Running until Ctrl-C" in line:
+            break
+
+    run.send_signal(signal.SIGTERM)
+    rest, _ = run.communicate(timeout=40)
+
+    assert run.returncode == 0, seen + rest
+    assert "\x1b" not in seen + rest
+    assert processes_of(tmp_path) == []
