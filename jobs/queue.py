@@ -82,15 +82,17 @@ def push(waiting: Iterable[Waiting]) -> bool:
     return True
 
 
-def take(priorities: Sequence[str], *, limit: int, timeout_seconds: float) -> list[UUID]:
-    """Wait for job ids, highest priority first; workers that wait longest are served first.
+def take(priorities: Sequence[str], *, limit: int, timeout_seconds: float) -> list[Waiting]:
+    """Wait for jobs, highest priority first; workers that wait longest are served first.
 
-    Up to `limit` ids of one priority, or an empty list after `timeout_seconds` (< 2).
+    Up to `limit` of one priority, or an empty list after `timeout_seconds` (< PATIENCE_SECONDS). Raises Away.
     """
-    answer = _redis().blmpop(
-        timeout_seconds, len(priorities), *[_list(p) for p in priorities], direction="RIGHT", count=limit
-    )
-    return [UUID(bytes=raw) for raw in answer[1] if len(raw) == 16] if answer else []
+    priority_of = {_list(priority).encode(): priority for priority in priorities}
+    answer = _redis().blmpop(timeout_seconds, len(priority_of), *priority_of, direction="RIGHT", count=limit)
+    if not answer:
+        return []
+    name, ids = answer
+    return [Waiting(UUID(bytes=raw), priority_of[name]) for raw in ids if len(raw) == 16]
 
 
 def head(priority: str, *, limit: int) -> list[UUID]:

@@ -110,7 +110,7 @@ def _put_back_jobs(claims: Sequence[Claim], *, wait_seconds: float) -> set[int]:
 @move
 def unmark(claims: Sequence[Claim], *, wait_seconds: float) -> set[int]:
     """The mark's answer was lost and no dot was written: free the rows whether or not the mark arrived."""
-    run("lock_jobs", ids=[c.job_id for c in claims])
+    lock_jobs(claims)
     freed = {row.claim for row in run("unmark_deliveries", **job_keys(claims), hashes=[c.dedupe_hash for c in claims])}
     ours = [c for c in claims if c.token in freed]
     if ours:
@@ -127,6 +127,12 @@ def take_mark_back(claims: Sequence[Claim]) -> set[int]:
     return tokens_from("take_mark_back", delivery_keys(claims))
 
 
+def lock_jobs(claims: Sequence[Claim]) -> None:
+    """Lock these claims' jobs first, where several moves share one transaction."""
+    if claims:
+        run("lock_jobs", ids=[c.job_id for c in claims])
+
+
 @move
 def settle(settlements: Sequence[Settlement]) -> dict[int, Status]:
     """Write how trips ended; the new status of each job that really moved, by token.
@@ -134,7 +140,7 @@ def settle(settlements: Sequence[Settlement]) -> dict[int, Status]:
     A token that is missing was declared dead, decided or overtaken meanwhile: history keeps what the
     other side said, the state stays.
     """
-    run("lock_jobs", ids=[s.claim.job_id for s in settlements])
+    lock_jobs([s.claim for s in settlements])
     moved: dict[int, Status] = {}
     moved |= _settle_sent([s for s in settlements if s.outcome is Outcome.SENT])
     moved |= _settle_refused([s for s in settlements if s.outcome in REFUSALS])

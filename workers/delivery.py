@@ -1,0 +1,154 @@
+"""One email's trip, from a claimed job to a settled row.
+
+prepare   the payload becomes bytes; nothing has left yet
+connect   a line to the provider, reused when one is open
+offer     envelope and body, all but the final dot: refused here is provably not sent
+mark      PostgreSQL commits `dot`; refused means that the job is no longer ours
+commit    the dot, and the wait for the reply: the only step whose outcome can be unknowable
+settle    the outcome is committed; whatever happens, every trip ends here
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from uuid import UUID
+
+import structlog
+
+from jobs.claims import Claim
+from jobs.conf import Tunables
+from jobs.errors import ClaimLost, DeliveryError, Transient, Unanswered
+from jobs.metrics import JOB_DURATION, JOB_FAILURES, JOB_RETRIES, JOBS_PROCESSED, SEND_UNKNOWN
+from jobs.settlements import Settlement
+from jobs.states import FINAL, Outcome, Status
+from workers import settlement
+from workers.channels.base import Channel, Receipt
+from workers.recorder import MarkUncertain, Recorder
+
+log = structlog.get_logger(__name__)
+
+
+class Delivery:
+    """One trip of one claim."""
+
+    def __init__(
+        self, claim: Claim, *, worker: UUID, channels: Mapping[str, Channel], recorder: Recorder, conf: Tunables
+    ) -> None:
+        self.claim = claim
+        self.worker = worker
+        self.channels = channels
+        self.recorder = recorder
+        self.conf = conf
+        self.provider: str | None = None
+        self.may_be_marked = False
+        self.is_marked = False
+        self.receipt: Receipt | None = None
+        self.started = time.monotonic()
+
+    async def run(self) -> None:
+        """Make the trip and write down how it ended. Raises nothing but what the recorder raises."""
+        self._bind_log()
+        try:
+            await self._send()
+        except ClaimLost:
+            await self._step_back("claim_lost")
+        except MarkUncertain:
+            await self._step_back("mark_uncertain")
+        except asyncio.CancelledError:
+            await self._hand_back()
+        except Exception as error:
+            await self._settle(self._ending(error))
+        else:
+            await self._settle(self._ending())
+
+    async def _send(self) -> None:
+        channel = self._channel()
+        parcel = channel.prepare(self.claim)
+        async with channel.connect(parcel) as line:
+            self.provider = line.provider
+            await line.offer(parcel)
+            await self._mark(line.provider)
+            self.receipt = await line.commit()
+
+    def _channel(self) -> Channel:
+        try:
+            return self.channels[self.claim.type]
+        except KeyError:
+            raise Transient(f"This worker has no channel for {self.claim.type!r}.", kind="no_channel") from None
+
+    async def _mark(self, provider: str) -> None:
+        """Nothing is committed to the other side without this row (I6)."""
+        self.may_be_marked = True
+        await self.recorder.mark(self.claim, provider)
+        self.is_marked = True
+
+    # ── How a trip can end ────────────────────────────────────────────────────────────────────
+
+    def _ending(self, error: BaseException | None = None) -> Settlement:
+        """A receipt stands, even when giving the connection back failed afterwards."""
+        took = time.monotonic() - self.started
+        if self.receipt is not None:
+            return settlement.of_receipt(self.claim, self.receipt, worker=self.worker, took_seconds=took)
+        if not isinstance(error, DeliveryError):
+            log.error("trip_failed", exc_info=error)
+        return settlement.of_error(
+            self.claim,
+            error,
+            worker=self.worker,
+            provider=self.provider,
+            marked=self.is_marked,
+            took_seconds=took,
+            conf=self.conf,
+        )
+
+    async def _settle(self, outcome: Settlement) -> None:
+        status = await self.recorder.settle(outcome)
+        self._tell(outcome, status)
+
+    async def _step_back(self, event: str) -> None:
+        """No dot was written. Give the job back, harmlessly if it is not ours any more."""
+        log.warning(event)
+        await self.recorder.put_back(
+            self.claim, wait_seconds=self.conf.put_back_seconds, unmark=event == "mark_uncertain"
+        )
+
+    async def _hand_back(self) -> None:
+        """The worker must leave now. Marked: nobody can know. Not marked: nothing was sent."""
+        if self.is_marked:
+            await self._settle(self._ending(Unanswered("The worker had to stop.", kind="interrupted")))
+        else:
+            log.info("handed_back")
+            await self.recorder.put_back(self.claim, wait_seconds=0.0, unmark=self.may_be_marked)
+
+    # ── What is told ──────────────────────────────────────────────────────────────────────────
+
+    def _bind_log(self) -> None:
+        structlog.contextvars.bind_contextvars(
+            job_id=str(self.claim.job_id),
+            correlation_id=self.claim.correlation_id,
+            attempt=self.claim.attempt,
+            worker_id=str(self.worker),
+        )
+
+    def _tell(self, outcome: Settlement, status: Status | None) -> None:
+        kind = self.claim.type
+        if outcome.outcome is not Outcome.SENT:
+            JOB_FAILURES.labels(reason=outcome.kind or "error").inc()
+        if outcome.outcome is Outcome.UNKNOWN:
+            SEND_UNKNOWN.inc()
+        if status is not None:
+            JOBS_PROCESSED.labels(status=status.value, type=kind).inc()
+            JOB_DURATION.labels(type=kind).observe(outcome.took_seconds)
+        if status in FINAL:
+            JOB_RETRIES.observe(self.claim.attempt)
+        log.info(
+            "job_settled",
+            outcome=outcome.outcome.value,
+            status=status.value if status else "not_ours",
+            provider=self.provider,
+            reason=outcome.kind,
+            code=outcome.code,
+            ms=round(outcome.took_seconds * 1000, 1),
+        )

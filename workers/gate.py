@@ -1,0 +1,42 @@
+"""The gate: SETNX in Redis saves work (L1), the UNIQUE row in PostgreSQL decides (L2). §4.4"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from jobs import queue, transitions
+from jobs.claims import Claim
+from jobs.conf import tunables
+from jobs.metrics import DUPLICATES, JOBS_PROCESSED
+from jobs.states import Status
+
+log = structlog.get_logger(__name__)
+
+
+def admit(claims: Sequence[Claim]) -> list[Claim]:
+    """The claims that may send; the others have been settled, held or put back.
+
+    Raises django.db's errors when PostgreSQL is away: then nothing is sent (I6).
+    """
+    said_sent = queue.ask_gate(claims)
+    standing = transitions.pass_gate(claims, said_sent=said_sent, wait_seconds=tunables().put_back_seconds)
+    by_token = {claim.token: claim for claim in claims}
+    for token in standing.duplicates:
+        _tell_duplicate(by_token[token], tier="l1" if token in said_sent else "l2")
+    for token in standing.held:
+        log.info("job_held", **_names(by_token[token]))
+    for token in standing.put_back:
+        log.info("job_put_back", **_names(by_token[token]))
+    return [by_token[token] for token in standing.admitted]
+
+
+def _tell_duplicate(claim: Claim, *, tier: str) -> None:
+    DUPLICATES.labels(tier=tier).inc()
+    JOBS_PROCESSED.labels(status=Status.COMPLETED, type=claim.type).inc()
+    log.info("duplicate_suppressed", tier=tier, **_names(claim))
+
+
+def _names(claim: Claim) -> dict[str, object]:
+    return {"job_id": str(claim.job_id), "correlation_id": claim.correlation_id, "attempt": claim.attempt}

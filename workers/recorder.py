@@ -1,0 +1,234 @@
+"""The recorder: one thread that commits marks and outcomes in groups as they pile up.
+
+While one group is being committed, the next one gathers: group commit without a timer. Futures of the
+asyncio loop are answered after the commit, each from its own returned row. When PostgreSQL is away, marks
+fail at once (no mark, no dot), everything else is kept and written when it is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue as fifo
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from jobs import queue, transitions
+from jobs.claims import Claim
+from jobs.database import is_away, move
+from jobs.errors import ClaimLost, DeliveryError
+from jobs.settlements import Settlement
+from jobs.states import Outcome, Status
+from workers.pulse import Pulse
+
+log = structlog.get_logger(__name__)
+
+IDLE_SECONDS = 1.0
+RETRY_SECONDS = 0.25
+LARGEST_GROUP = 500
+
+
+class MarkUncertain(DeliveryError):
+    """Whether the dot mark was committed cannot be known; no dot may be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Commit the dot mark; the future answers None, or raises ClaimLost or MarkUncertain."""
+
+    claim: Claim
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """Give the job back without spending an attempt. `unmark` when a mark may have been committed."""
+
+    claim: Claim
+    wait_seconds: float
+    unmark: bool = False
+
+
+Request = Mark | PutBack | Settlement
+Entry = tuple[Request, "asyncio.Future[Any]"]
+
+
+@dataclass(slots=True)
+class Group:
+    """What is committed together, by kind. Settlements lock jobs, marks only deliveries: so they go first."""
+
+    entries: Sequence[Entry]
+    moved: dict[int, Any] = field(default_factory=dict)
+
+    def commit(self) -> None:
+        """One transaction for all; `moved` says afterwards which tokens really moved."""
+        self.moved = move(self._write)()
+
+    def _write(self) -> dict[int, Any]:
+        settlements = [r for r, _ in self.entries if isinstance(r, Settlement)]
+        put_backs = [r for r, _ in self.entries if isinstance(r, PutBack) and not r.unmark]
+        unmarks = [r for r, _ in self.entries if isinstance(r, PutBack) and r.unmark]
+        marks = [(r.claim, r.provider) for r, _ in self.entries if isinstance(r, Mark)]
+        moved: dict[int, Any] = {}
+        transitions.lock_jobs([r.claim for r, _ in self.entries if not isinstance(r, Mark)])
+        if settlements:
+            moved |= transitions.settle(settlements)
+        if put_backs:
+            wait = max(r.wait_seconds for r in put_backs)
+            moved |= dict.fromkeys(transitions.put_back([r.claim for r in put_backs], wait_seconds=wait))
+        if unmarks:
+            wait = max(r.wait_seconds for r in unmarks)
+            moved |= dict.fromkeys(transitions.unmark([r.claim for r in unmarks], wait_seconds=wait))
+        if marks:
+            moved |= dict.fromkeys(transitions.mark(marks))
+        return moved
+
+    def halves(self) -> tuple[Group, Group]:
+        middle = len(self.entries) // 2
+        return Group(self.entries[:middle]), Group(self.entries[middle:])
+
+
+class Recorder:
+    """Runs in its own thread; its coroutines are called from the loop's."""
+
+    def __init__(self, *, pulse: Pulse, on_over: Callable[[list[int]], None]) -> None:
+        self._pulse = pulse
+        self._on_over = on_over  # told the tokens of trips that are written down
+        self._entries: fifo.SimpleQueue[Entry] = fifo.SimpleQueue()
+        self._backlog: list[Entry] = []
+        self._stopping = threading.Event()
+        self._abandoned = threading.Event()
+
+    # ── Called from the loop ──────────────────────────────────────────────────────────────────
+
+    async def mark(self, claim: Claim, provider: str) -> None:
+        """Returns once the mark is committed. Raises ClaimLost or MarkUncertain: then no dot."""
+        await self._ask(Mark(claim, provider))
+
+    async def settle(self, settlement: Settlement) -> Status | None:
+        """Returns once the outcome is committed: the job's new status, or None when it is not ours any more."""
+        return await self._ask(settlement)
+
+    async def put_back(self, claim: Claim, *, wait_seconds: float, unmark: bool = False) -> None:
+        await self._ask(PutBack(claim, wait_seconds, unmark))
+
+    def put_back_later(self, claims: Sequence[Claim], *, wait_seconds: float) -> None:
+        """The same from another thread, without waiting for the answer."""
+        for claim in claims:
+            self._entries.put((PutBack(claim, wait_seconds), _Nobody()))  # type: ignore[arg-type]
+
+    async def _ask(self, request: Request) -> Any:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._entries.put((request, future))
+        return await future
+
+    # ── The thread ────────────────────────────────────────────────────────────────────────────
+
+    def run(self) -> None:
+        """Commit groups until stopped and nothing is left."""
+        try:
+            while not self._is_done():
+                self._pulse.tick("recorder")
+                entries, self._backlog = self._backlog or self._gather(), []
+                if entries:
+                    self._commit(Group(entries))
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        """Write what is there, then end."""
+        self._stopping.set()
+
+    def abandon(self) -> None:
+        """PostgreSQL does not come back in time: leave the rest to the rescuer."""
+        self._abandoned.set()
+
+    def _is_done(self) -> bool:
+        nothing_left = self._entries.empty() and not self._backlog
+        return self._abandoned.is_set() or (self._stopping.is_set() and nothing_left)
+
+    def _gather(self) -> list[Entry]:
+        try:
+            entries = [self._entries.get(timeout=IDLE_SECONDS)]
+        except fifo.Empty:
+            return []
+        while len(entries) < LARGEST_GROUP and not self._entries.empty():
+            entries.append(self._entries.get_nowait())
+        return entries
+
+    def _commit(self, group: Group) -> None:
+        try:
+            group.commit()
+        except DatabaseError as error:
+            if is_away(error):
+                self._wait_for_postgres(group, error)
+            else:
+                self._split(group, error)
+        else:
+            self._answer(group)
+
+    def _answer(self, group: Group) -> None:
+        over = [request.claim.token for request, _ in group.entries if not isinstance(request, Mark)]
+        self._on_over(over)
+        _answer_all([(future, _answer_to(request, group.moved)) for request, future in group.entries])
+        queue.remember_sent(
+            request.claim.dedupe_hash
+            for request, _ in group.entries
+            if isinstance(request, Settlement)
+            and request.outcome is Outcome.SENT
+            and request.claim.token in group.moved
+        )
+
+    def _wait_for_postgres(self, group: Group, error: DatabaseError) -> None:
+        """Marks fail now. The rest is kept: its guards make a repeated write harmless."""
+        log.warning("postgres_away", error=type(error).__name__, kept=len(group.entries))
+        marks = [entry for entry in group.entries if isinstance(entry[0], Mark)]
+        _answer_all([(future, MarkUncertain()) for _, future in marks])
+        self._backlog += [entry for entry in group.entries if not isinstance(entry[0], Mark)]
+        self._abandoned.wait(RETRY_SECONDS)
+
+    def _split(self, group: Group, error: DatabaseError) -> None:
+        """One row that PostgreSQL will not take must not take the others with it (PROTOCOL trace 15)."""
+        if len(group.entries) > 1:
+            for half in group.halves():
+                self._commit(half)
+            return
+        request, future = group.entries[0]
+        log.error("row_refused", job_id=str(request.claim.job_id), request=type(request).__name__, exc_info=error)
+        if not isinstance(request, Mark):
+            self._on_over([request.claim.token])  # the own sweep gives the job back, by what is marked
+        _answer_all([(future, MarkUncertain() if isinstance(request, Mark) else error)])
+
+
+def _answer_to(request: Request, moved: dict[int, Any]) -> Any:
+    if isinstance(request, Mark) and request.claim.token not in moved:
+        return ClaimLost()
+    return moved.get(request.claim.token)
+
+
+def _answer_all(answers: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+    """Answer the loop's futures, with one call into the loop."""
+    answers = [(future, answer) for future, answer in answers if not isinstance(future, _Nobody)]
+    if answers:
+        loop = answers[0][0].get_loop()
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_set_all, answers)
+
+
+def _set_all(answers: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, answer in answers:
+        if future.done():
+            continue
+        if isinstance(answer, BaseException):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+
+
+class _Nobody:
+    """Stands where nobody waits for the answer."""

@@ -1,0 +1,91 @@
+"""From what happened to what is written: receipts and errors become settlements. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from jobs.backoff import wait_seconds
+from jobs.claims import Claim
+from jobs.conf import Tunables
+from jobs.errors import DeliveryError, Invalid, Permanent, Transient, Unanswered
+from jobs.settlements import Settlement
+from jobs.states import Outcome
+from workers.channels.base import Receipt
+
+LONGEST_DETAIL = 500
+
+
+def of_receipt(claim: Claim, receipt: Receipt, *, worker: UUID, took_seconds: float) -> Settlement:
+    """The other side has it."""
+    return Settlement(
+        claim=claim,
+        outcome=Outcome.SENT,
+        worker=worker,
+        provider=receipt.provider,
+        code=receipt.code,
+        detail=clean(receipt.detail),
+        took_seconds=took_seconds,
+        result=_result(receipt),
+    )
+
+
+def _result(receipt: Receipt) -> dict[str, Any]:
+    return {
+        "message_id": receipt.message_id,
+        "provider": receipt.provider,
+        "reply": {"code": receipt.code, "detail": clean(receipt.detail)},
+        "accepted": list(receipt.accepted),
+        "refused": [
+            {"address": refusal.address, "code": refusal.code, "detail": clean(refusal.detail)}
+            for refusal in receipt.refused
+        ],
+        **receipt.extra,
+    }
+
+
+def of_error(
+    claim: Claim,
+    error: BaseException | None,
+    *,
+    worker: UUID,
+    provider: str | None,
+    marked: bool,
+    took_seconds: float,
+    conf: Tunables,
+) -> Settlement:
+    """It was refused, or nobody knows. `marked`: the dot mark had been committed."""
+    known = error if isinstance(error, DeliveryError) else None
+    return Settlement(
+        claim=claim,
+        outcome=_outcome(error, marked=marked),
+        worker=worker,
+        marked=marked,
+        wait_seconds=wait_seconds(claim.attempt, conf, retry_after=known.retry_after if known else None),
+        provider=provider,
+        kind=known.kind if known else "error",
+        code=known.code if known else None,
+        detail=clean(known.detail if known else type(error).__name__),
+        took_seconds=took_seconds,
+    )
+
+
+def _outcome(error: BaseException | None, *, marked: bool) -> Outcome:
+    """Errors that nobody foresaw count as transient before the mark, and as unknown after it."""
+    match error:
+        case Invalid():
+            return Outcome.INVALID
+        case Permanent():
+            return Outcome.PERMANENT
+        case Transient():
+            return Outcome.TRANSIENT
+        case Unanswered():
+            return Outcome.UNKNOWN
+        case _:
+            return Outcome.UNKNOWN if marked else Outcome.TRANSIENT
+
+
+def clean(text: str) -> str:
+    """Somebody else's words, fit for a row and a log: no control characters, no half characters, bounded."""
+    whole = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(c if c.isprintable() else " " for c in whole)[:LONGEST_DETAIL]

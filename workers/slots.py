@@ -1,0 +1,55 @@
+"""How many trips are under way, and which claims this worker knows. Shared by the taker and the loop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from jobs.claims import Claim
+
+CHUNK_PATIENCE_SECONDS = 0.05
+
+
+class Slots:
+    """Claims in hand, by token, up to `capacity`. Thread-safe."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.completed = 0
+        self._claims: dict[int, Claim] = {}
+        self._changed = threading.Condition()
+
+    def __len__(self) -> int:
+        return len(self._claims)
+
+    def hold(self, claims: Iterable[Claim]) -> None:
+        with self._changed:
+            self._claims.update((claim.token, claim) for claim in claims)
+
+    def free(self, tokens: Iterable[int]) -> None:
+        """These trips are over: settled, or not ours any more."""
+        with self._changed:
+            for token in tokens:
+                if self._claims.pop(token, None) is not None:
+                    self.completed += 1
+            self._changed.notify_all()
+
+    def knows(self, tokens: Iterable[int]) -> set[int]:
+        with self._changed:
+            return {token for token in tokens if token in self._claims}
+
+    def wait_free(self, *, timeout: float) -> int:
+        """How many slots are free, waiting for the first one up to `timeout` seconds.
+
+        A full worker frees its slots one by one; waiting a moment longer for a handful lets one
+        statement claim them all.
+        """
+        handful = max(1, self.capacity // 4)
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._claims) < self.capacity, timeout)
+            self._changed.wait_for(lambda: self.capacity - len(self._claims) >= handful, CHUNK_PATIENCE_SECONDS)
+            return self.capacity - len(self._claims)
+
+    def wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()

@@ -1,0 +1,126 @@
+"""The taker: one thread that waits on Redis, claims and gates in batches, and hands over what may be sent.
+
+Without Redis it asks PostgreSQL, slower, and comes back to Redis by itself. It also sweeps: running jobs that
+PostgreSQL says are ours and that we do not know (a claim whose answer was lost) are given back.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+import structlog
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from jobs import queue, rescues, transitions
+from jobs.claims import Claim
+from jobs.conf import Tunables
+from workers import gate
+from workers.pulse import Pulse
+from workers.recorder import Recorder
+from workers.slots import Slots
+
+log = structlog.get_logger(__name__)
+
+LISTEN_SECONDS = 1.0  # how long one BLMPOP waits; also how soon a stop is noticed
+POLL_SECONDS = 0.25  # between looks into PostgreSQL while Redis is away
+REST_SECONDS = 0.5  # after PostgreSQL said nothing
+SWEEP_SECONDS = 5.0
+
+
+class Taker:
+    """Runs in its own thread until stopped."""
+
+    def __init__(
+        self,
+        *,
+        worker: UUID,
+        priorities: Sequence[str],
+        slots: Slots,
+        recorder: Recorder,
+        hand_over: Callable[[list[Claim]], None],
+        pulse: Pulse,
+        conf: Tunables,
+    ) -> None:
+        self._worker = worker
+        self._priorities = priorities
+        self._slots = slots
+        self._recorder = recorder
+        self._hand_over = hand_over
+        self._pulse = pulse
+        self._conf = conf
+        self._stopping = threading.Event()
+        self._sweep_at = 0.0
+        self._redis_back_at = 0.0
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._slots.wake()
+
+    def run(self) -> None:
+        structlog.contextvars.bind_contextvars(worker_id=str(self._worker))
+        try:
+            while not self._stopping.is_set():
+                self._pulse.tick("taker")
+                self._step()
+        finally:
+            connection.close()
+
+    def _step(self) -> None:
+        try:
+            if time.monotonic() >= self._sweep_at:
+                self._sweep()
+            free = self._slots.wait_free(timeout=LISTEN_SECONDS)
+            if free > 0 and not self._stopping.is_set():
+                self._take(free)
+        except DatabaseError as error:
+            log.warning("postgres_away", error=type(error).__name__)
+            self._sweep_at = 0.0  # an answer may have been lost: look for our own unknown claims (trace 6)
+            self._stopping.wait(REST_SECONDS)
+
+    def _take(self, free: int) -> None:
+        claims = self._claim_by_bell(free) if time.monotonic() >= self._redis_back_at else self._claim_by_asking(free)
+        if claims:
+            self._slots.hold(claims)
+            self._admit(claims)
+
+    def _claim_by_bell(self, free: int) -> list[Claim]:
+        try:
+            waiting = queue.take(self._priorities, limit=free, timeout_seconds=LISTEN_SECONDS)
+        except queue.Away as error:
+            log.warning("redis_away", error=type(error).__name__)
+            self._redis_back_at = time.monotonic() + LISTEN_SECONDS
+            return []
+        if self._stopping.is_set():
+            queue.push(waiting)  # somebody else's now
+            return []
+        return transitions.claim([w.job_id for w in waiting], worker=self._worker) if waiting else []
+
+    def _claim_by_asking(self, free: int) -> list[Claim]:
+        claims = transitions.claim_waiting(self._priorities, limit=free, worker=self._worker)
+        if not claims:
+            self._stopping.wait(POLL_SECONDS)
+        return claims
+
+    def _admit(self, claims: list[Claim]) -> None:
+        try:
+            admitted = gate.admit(claims)
+        except DatabaseError:
+            self._recorder.put_back_later(claims, wait_seconds=self._conf.put_back_seconds)
+            raise
+        tokens = {claim.token for claim in admitted}
+        self._slots.free(claim.token for claim in claims if claim.token not in tokens)
+        self._hand_over(admitted)
+
+    def _sweep(self) -> None:
+        """Give back what PostgreSQL says is ours and we do not know."""
+        running = transitions.own_running(self._worker)
+        unknown = running - self._slots.knows(running)
+        if unknown:
+            rescue = rescues.sweep(self._worker, unknown, poison_deaths=self._conf.poison_deaths)
+            queue.push(rescue.waiting)
+            log.warning("own_claims_swept", queued=len(rescue.waiting), unknown=rescue.unknown)
+        self._sweep_at = time.monotonic() + SWEEP_SECONDS

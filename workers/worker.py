@@ -1,0 +1,180 @@
+"""One worker process: a loop that talks to the outside, and three threads with one duty each.
+
+The first SIGTERM or SIGINT drains: nothing new is taken, what is under way gets `drain_seconds`. The second
+hands everything back at once. A thread that dies takes the worker down in the same order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+import structlog
+from uuid_utils.compat import uuid7
+
+from jobs.claims import Claim
+from jobs.conf import Tunables, tunables
+from workers.channels.registry import channels
+from workers.delivery import Delivery
+from workers.heartbeat import Heartbeat
+from workers.pulse import Pulse
+from workers.recorder import Recorder
+from workers.slots import Slots
+from workers.taker import Taker
+
+Over = asyncio.Future[None]  # done when a thread has ended
+
+log = structlog.get_logger(__name__)
+
+TICK_SECONDS = 1.0
+HAND_BACK_SECONDS = 5.0  # for the last commits, after trips were cancelled
+
+
+class Worker:
+    """`run` returns the exit code: 0 after a drain, 1 when a part of it died."""
+
+    def __init__(self, *, priorities: Sequence[str], concurrency: int, conf: Tunables | None = None) -> None:
+        conf = conf or tunables()
+        self.id: UUID = uuid7()  # new with every process: a restarted one must not beat for the dead (trace 6)
+        self._conf = conf
+        self._pulse = Pulse()
+        self._slots = Slots(concurrency)
+        self._recorder = Recorder(pulse=self._pulse, on_over=self._slots.free)
+        self._heartbeat = Heartbeat(worker=self.id, slots=self._slots, pulse=self._pulse, conf=conf)
+        self._taker = Taker(
+            worker=self.id,
+            priorities=priorities,
+            slots=self._slots,
+            recorder=self._recorder,
+            hand_over=self._hand_over,
+            pulse=self._pulse,
+            conf=conf,
+        )
+        self._trips: set[asyncio.Task[None]] = set()
+        self._has_failed = False
+
+    def run(self, *, follow: int | None = None) -> int:
+        """Work until told to stop, or until the other end of the pipe `follow` (a file descriptor) is gone."""
+        asyncio.run(self._main(follow))
+        return int(self._has_failed)
+
+    def stop(self) -> None:
+        """As the first signal does; from any thread."""
+        self._loop.call_soon_threadsafe(self._signalled)
+
+    async def _main(self, follow: int | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._leave_now = asyncio.Event()
+        self._channels = channels()
+        self._listen_to_signals()
+        if follow is not None:
+            self._loop.add_reader(follow, self._parent_gone, follow)
+        threads = [
+            self._thread("recorder", self._recorder.run),
+            self._thread("heartbeat", self._heartbeat.run),
+            self._thread("taker", self._taker.run),
+        ]
+        ticking = asyncio.create_task(self._tick())
+        log.info("worker_started", worker_id=str(self.id), concurrency=self._slots.capacity)
+        await self._stop.wait()
+        await self._drain(*threads)
+        ticking.cancel()
+        log.info("worker_stopped", worker_id=str(self.id), failed=self._has_failed)
+
+    def _listen_to_signals(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._loop.add_signal_handler(number, self._signalled)
+
+    def _signalled(self) -> None:
+        (self._leave_now if self._stop.is_set() else self._stop).set()
+
+    def _parent_gone(self, follow: int) -> None:
+        self._loop.remove_reader(follow)
+        self._stop.set()
+
+    async def _tick(self) -> None:
+        while True:
+            self._pulse.tick("loop")
+            await asyncio.sleep(TICK_SECONDS)
+
+    # ── Trips ─────────────────────────────────────────────────────────────────────────────────
+
+    def _hand_over(self, claims: list[Claim]) -> None:
+        """From the taker's thread."""
+        self._loop.call_soon_threadsafe(self._set_out, claims)
+
+    def _set_out(self, claims: list[Claim]) -> None:
+        for claim in claims:
+            delivery = Delivery(
+                claim, worker=self.id, channels=self._channels, recorder=self._recorder, conf=self._conf
+            )
+            trip = self._loop.create_task(delivery.run())
+            self._trips.add(trip)
+            trip.add_done_callback(self._trip_over)
+
+    def _trip_over(self, trip: asyncio.Task[None]) -> None:
+        self._trips.discard(trip)
+        if not trip.cancelled() and (error := trip.exception()):
+            log.error("trip_not_recorded", exc_info=error)  # the own sweep gives its job back
+
+    # ── The end ───────────────────────────────────────────────────────────────────────────────
+
+    async def _drain(
+        self, recorder: asyncio.Future[None], heartbeat: asyncio.Future[None], taker: asyncio.Future[None]
+    ) -> None:
+        """Stop in the order in which work flows: take nothing, finish trips, record, fall silent."""
+        log.info("worker_draining", in_flight=len(self._slots))
+        self._heartbeat.is_draining = True
+        self._taker.stop()
+        await self._patiently(taker, self._conf.drain_seconds)
+        await self._finish_trips()
+        self._recorder.stop()
+        await self._patiently(recorder, HAND_BACK_SECONDS)
+        self._recorder.abandon()
+        await asyncio.wait([recorder])
+        self._heartbeat.stop(holds_nothing=len(self._slots) == 0)
+        await asyncio.wait([heartbeat])
+        for channel in set(self._channels.values()):
+            await channel.close()
+
+    async def _finish_trips(self) -> None:
+        leave_now = asyncio.create_task(self._leave_now.wait())
+        deadline = self._loop.time() + self._conf.drain_seconds
+        while self._trips and not leave_now.done() and self._loop.time() < deadline:
+            await asyncio.wait(
+                [*self._trips, leave_now], timeout=deadline - self._loop.time(), return_when=asyncio.FIRST_COMPLETED
+            )
+        leave_now.cancel()
+        if self._trips:
+            log.warning("handing_back", trips=len(self._trips))
+            for trip in self._trips:
+                trip.cancel()
+            await asyncio.wait(self._trips, timeout=HAND_BACK_SECONDS)
+
+    async def _patiently(self, thread: Over, seconds: float) -> None:
+        """Wait for a thread to end, but no longer than this, and not after a second signal."""
+        leave_now = asyncio.create_task(self._leave_now.wait())
+        await asyncio.wait([thread, leave_now], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        leave_now.cancel()
+
+    def _thread(self, name: str, run: Callable[[], None]) -> Over:
+        """Start a thread; the future is done when it ends. One that dies stops the worker."""
+        over: Over = self._loop.create_future()
+
+        def guarded() -> None:
+            try:
+                run()
+            except Exception:
+                log.exception("thread_died", thread=name, worker_id=str(self.id))
+                self._has_failed = True
+                self._loop.call_soon_threadsafe(self._stop.set)
+            finally:
+                self._loop.call_soon_threadsafe(over.set_result, None)
+
+        threading.Thread(target=guarded, name=name, daemon=True).start()
+        return over
