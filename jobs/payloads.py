@@ -102,6 +102,9 @@ class WelcomeEmailPayload(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 SHAPES: dict[str, type[Struct]] = {"email": EmailPayload, "welcome_email": WelcomeEmailPayload}
 
+# msgspec cannot look up a field whose name has half of a surrogate pair.
+_UNREADABLE = (msgspec.ValidationError, UnicodeEncodeError)
+
 
 # ── In and out ────────────────────────────────────────────────────────────────────────────────
 
@@ -116,7 +119,7 @@ def read(type: str, raw: object, *, at: str = "payload") -> Struct:
     shape = _shape(type)
     try:
         payload = msgspec.convert(raw, shape)
-    except msgspec.ValidationError as error:
+    except _UNREADABLE as error:
         raise _refusal(misfits(shape, raw, at), at, str(error)) from None
     problems = list(rules.storable(at, as_stored(payload))) or list(_RULES[shape](payload, at))
     if problems:
@@ -139,7 +142,7 @@ def from_stored(type: str, stored: dict[str, Any]) -> Struct:
         raise Invalid(f"No payload shape is known for type {rules.shown(type)}.", kind="invalid")
     try:
         return msgspec.convert(stored, shape)
-    except msgspec.ValidationError as error:
+    except _UNREADABLE as error:
         raise Invalid(f"The stored payload cannot be read: {error}", kind="invalid") from None
 
 

@@ -24,7 +24,7 @@ CRLF = b"\r\n"
 FOLD_AT = 78  # RFC 5322 §2.1.1: should
 MAX_LINE = 998  # RFC 5322 §2.1.1: must
 _MAX_WORD = 75  # RFC 2047 §2
-_MAX_PIECE = 20  # characters of a file name, percent-encoded or not, per line
+_MAX_PIECE = 54  # so that ` filename*12*=` and a piece fit on one line
 
 _FIELD_NAME = re.compile(r"[!-9;-~]+")
 _CHUNK = re.compile(r" *[^ ]+")
@@ -154,7 +154,7 @@ def _for_seven_bits(data: bytes) -> tuple[str, bytes]:
     odd = len(data.translate(None, delete=_PLAIN))
     if not odd and max(map(len, data.split(b"\n"))) <= MAX_LINE - 1:  # one octet is for the dot's double
         return "7bit", data.replace(b"\n", CRLF)
-    if odd * 6 > len(data):  # three octets for one in quoted-printable, four for three in base64
+    if odd * 3 > len(data):  # Latin scripts stay legible in the source, others would triple
         return "base64", _base64_lines(data.replace(b"\n", CRLF))
     return "quoted-printable", binascii.b2a_qp(data).replace(b"\n", CRLF)
 
@@ -171,13 +171,19 @@ def _filename_chunks(filename: str) -> list[str]:
     if filename.isascii() and "=?" not in filename:
         escaped = filename.replace("\\", "\\\\").replace('"', '\\"')
         return [f' filename="{escaped}"']
-    pieces = _pieces("utf-8''" + quote(filename, safe=""))
+    pieces = _percent_encoded(filename)
     if len(pieces) == 1:
         return [f" filename*={pieces[0]}"]
     chunks = [f" filename*{number}*={piece};" for number, piece in enumerate(pieces)]
     return [*chunks[:-1], chunks[-1].rstrip(";")]
 
 
-def _pieces(encoded: str) -> list[str]:
-    """`encoded` cut into short pieces, never within a %XX."""
-    return re.findall(rf"(?:%..|[^%]){{1,{_MAX_PIECE}}}", encoded)
+def _percent_encoded(text: str) -> list[str]:
+    """`text` in short pieces, cut between characters: many readers decode piece by piece."""
+    pieces = ["utf-8''"]
+    for character in text:
+        encoded = quote(character, safe="")
+        if len(pieces[-1]) + len(encoded) > _MAX_PIECE:
+            pieces.append("")
+        pieces[-1] += encoded
+    return pieces
