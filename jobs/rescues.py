@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -53,9 +54,9 @@ def own_running(worker: UUID) -> set[int]:
     return {row.claim for row in run("own_running", worker=worker)}
 
 
-def silent_workers(lease_seconds: float) -> list[tuple[UUID, Any]]:
-    """(worker, last heartbeat or None) of those that hold jobs and have been silent for a lease."""
-    return [(row.worker, row.beat_at) for row in run("silent_workers", lease=lease_seconds)]
+def holding_workers() -> dict[UUID, datetime | None]:
+    """The workers that hold running jobs, with their last heartbeat (None: their row is gone)."""
+    return {row.worker: row.beat_at for row in run("holding_workers")}
 
 
 def _give_back(held: Sequence[Any], *, poison_deaths: int, is_death: bool) -> Rescue:

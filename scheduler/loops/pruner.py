@@ -1,0 +1,35 @@
+"""The pruner: retention, in small batches. That a message was sent is never pruned here."""
+
+from __future__ import annotations
+
+from jobs import transitions
+from jobs.conf import Tunables
+
+BATCH = 500
+BATCHES_PER_ROUND = 20
+
+
+class Pruner:
+    name = "pruner"
+    every_seconds = 60.0
+
+    def __init__(self, conf: Tunables) -> None:
+        self._limits: dict[str, dict[str, int]] = {
+            "keys": {"hours": conf.idempotency_hours, "limit": BATCH},
+            "bodies": {"days": conf.keep_bodies_days, "limit": BATCH},
+            "jobs": {"days": conf.keep_completed_days, "decided_days": conf.keep_decided_days, "limit": BATCH},
+            "workers": {},
+        }
+
+    def run_once(self, now: float) -> dict[str, int]:
+        return {name: self._prune(name, limits) for name, limits in self._limits.items()}
+
+    @staticmethod
+    def _prune(name: str, limits: dict[str, int]) -> int:
+        pruned = 0
+        for _ in range(BATCHES_PER_ROUND):
+            gone = transitions.prune(name, **limits)
+            pruned += gone
+            if gone < BATCH:
+                break
+        return pruned

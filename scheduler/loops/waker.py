@@ -1,0 +1,44 @@
+"""The waker: jobs that waited beside an unknown go on when it is decided; unknowns whose job says what to do
+without a person are decided by that policy."""
+
+from __future__ import annotations
+
+from jobs import queue, transitions
+from jobs.conf import Tunables
+from jobs.errors import TooLate
+from jobs.states import Decision, OnUnknown
+
+BATCH = 500
+DECISIONS = {OnUnknown.RESEND: Decision.SEND_AGAIN, OnUnknown.ASSUME_SENT: Decision.MARK_SENT}
+
+
+class Waker:
+    name = "waker"
+    every_seconds = 1.0
+
+    def __init__(self, conf: Tunables) -> None:
+        # Only then a zombie's own wait for the reply is over, too.
+        self._patience_seconds = conf.lease_seconds + conf.dot_timeout_seconds
+
+    def run_once(self, now: float) -> dict[str, int]:
+        decided = self._apply_policies()
+        woken = transitions.wake_held(limit=BATCH)
+        queue.push(woken)
+        return {"decided": decided, "woken": len(woken)}
+
+    def _apply_policies(self) -> int:
+        due = transitions.policy_due(patience_seconds=self._patience_seconds, limit=BATCH)
+        return sum(self._decide(dead_letter, OnUnknown(policy)) for dead_letter, policy in due)
+
+    @staticmethod
+    def _decide(dead_letter: int, policy: OnUnknown) -> bool:
+        decision = DECISIONS[policy]
+        try:
+            dedupe_hash, waiting = transitions.resolve(dead_letter, decision, by=None, new_budget=False)
+        except TooLate:
+            return False  # a person, a late reply or another clock was first
+        if decision is Decision.SEND_AGAIN:
+            queue.push([waiting])
+        else:
+            queue.remember_sent([dedupe_hash])
+        return True

@@ -1,0 +1,40 @@
+"""`manage.py run_scheduler`: the clock."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import structlog
+from django.core.management.base import BaseCommand, CommandParser
+
+from jobs.conf import tunables
+from scheduler.loops.promoter import Promoter
+from scheduler.loops.pruner import Pruner
+from scheduler.loops.reconciler import Reconciler
+from scheduler.loops.rescuer import Rescuer
+from scheduler.loops.waker import Waker
+from scheduler.ticker import Ticker
+from workers.management.commands.run_worker import port
+from workers.node import serve_metrics
+
+log = structlog.get_logger(__name__)
+
+
+class Command(BaseCommand):
+    help = "Promote what is due, rescue from dead workers, mend the queue, prune. Any number of these may run."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--metrics-port", type=port, help="serve Prometheus metrics here")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        conf = tunables()
+        ticker = Ticker([Promoter(), Rescuer(conf), Reconciler(), Waker(conf), Pruner(conf)])
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ticker.stop())
+        stop_metrics = serve_metrics(options["metrics_port"]) if options["metrics_port"] else None
+        log.info("scheduler_started")
+        ticker.run()
+        if stop_metrics:
+            stop_metrics()
+        log.info("scheduler_stopped")
