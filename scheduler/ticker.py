@@ -1,4 +1,4 @@
-"""The clock: each chore in a thread of its own, so that none waits for another. No leader: any number of clocks may run."""
+"""The clock: each chore has a thread of its own, so that none waits for another. No leader: any number may run."""
 
 from __future__ import annotations
 

@@ -78,6 +78,7 @@ class Taker:
                 self._take(free)
         except DatabaseError as error:
             log.warning("postgres_away", error=type(error).__name__)
+            connection.close()
             self._sweep_at = 0.0  # an answer may have been lost: look for our own unknown claims (trace 6)
             self._stopping.wait(REST_SECONDS)
 
