@@ -118,7 +118,7 @@ class Taker:
 
     def _sweep(self) -> None:
         """Give back what PostgreSQL says is ours and we do not know."""
-        running = transitions.own_running(self._worker)
+        running = rescues.own_running(self._worker)
         unknown = running - self._slots.knows(running)
         if unknown:
             rescue = rescues.sweep(self._worker, unknown, poison_deaths=self._conf.poison_deaths)
