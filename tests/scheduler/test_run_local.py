@@ -118,11 +118,11 @@ class LocalTerminal:
 
 
 def processes_of(data: Path) -> list[int]:
-    """Those whose command line or environment names the folder."""
+    """Those whose command line, environment or working folder names the folder."""
     found = []
     for proc in Path("/proc").glob("[0-9]*"):
         try:
-            told = (proc / "cmdline").read_bytes() + (proc / "environ").read_bytes()
+            told = (proc / "cmdline").read_bytes() + (proc / "environ").read_bytes() + bytes((proc / "cwd").readlink())
         except OSError:
             continue
         if str(data).encode() in told and is_running(int(proc.name)):
