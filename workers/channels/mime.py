@@ -27,9 +27,9 @@ _MAX_WORD = 75  # RFC 2047 §2
 _MAX_PIECE = 54  # so that ` filename*12*=` and a piece fit on one line
 
 _FIELD_NAME = re.compile(r"[!-9;-~]+")
+_LOOKS_ENCODED = re.compile(r"=\?[^?]*\?[bBqQ]\?")  # would be decoded by the reader
 _CHUNK = re.compile(r" *[^ ]+")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")  # RFC 5322 atext, and spaces between
-_ANY_NEWLINE = re.compile(r"\r\n|\r|\n")
 _PLAIN = b"\t\n" + bytes(range(ord(" "), ord("~") + 1))
 
 
@@ -49,8 +49,8 @@ class Part:
 
 def unstructured(name: str, value: str) -> bytes:
     """A header of free text: as it is when ASCII, else in encoded words. Folded before spaces."""
-    chunks = _CHUNK.findall(value)
-    plain = value.isascii() and "=?" not in value and value == value.strip(" ")
+    chunks = [value] if len(name) + len(value) + 2 <= FOLD_AT else _CHUNK.findall(value)
+    plain = value.isascii() and not _LOOKS_ENCODED.search(value) and value == value.strip(" ")
     if not plain or any(len(chunk) >= MAX_LINE for chunk in chunks):
         chunks = [f" {word}" for word in _encoded_words(value)]
     return _folded(name, chunks)
@@ -115,7 +115,7 @@ def _refuse_controls(text: str) -> None:
 
 def text_part(subtype: str, text: str) -> Part:
     """text/plain or text/html in UTF-8, in 7-bit lines of at most 998 octets, ending with a line break."""
-    lines = _ANY_NEWLINE.sub("\n", text)
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
     data = (lines if lines.endswith("\n") else f"{lines}\n").encode()
     encoding, body = _for_seven_bits(data)
     charset = "us-ascii" if data.isascii() else "utf-8"
