@@ -1,0 +1,76 @@
+"""Email: a letter, a connection to the provider it names, and the two-step DATA (workers/smtp.py)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from jobs import errors
+from jobs.claims import Claim
+from jobs.conf import Tunables
+from workers.channels import letter
+from workers.channels.base import Receipt
+from workers.channels.letter import Letter
+from workers.providers import Endpoint
+from workers.smtp import Timeouts
+from workers.smtp_pool import Loan, Pool
+
+
+class EmailLine:
+    """An open way to one provider, good for one letter."""
+
+    def __init__(self, provider: str, loan: Loan) -> None:
+        self.provider = provider
+        self._loan = loan
+        self._message_id = ""
+
+    async def offer(self, parcel: Letter) -> None:
+        """Envelope and body without the final dot; whatever this raises, nothing was sent."""
+        await self._loan.offer(parcel)
+        self._message_id = parcel.message_id
+
+    async def commit(self) -> Receipt:
+        """The dot and the answer to it; see Conversation.commit for what is raised when."""
+        reply = await self._loan.commit()
+        return Receipt(
+            provider=self.provider,
+            code=reply.code,
+            detail=reply.detail,
+            message_id=self._message_id,
+            accepted=self._loan.accepted,
+            refused=self._loan.refused,
+        )
+
+
+class EmailChannel:
+    """All emails of one worker process: a pool of connections per provider.
+
+    `endpoints` by alias, the first is the default. Raises ImproperlyConfigured when a CA file cannot be read.
+    """
+
+    def __init__(self, endpoints: Mapping[str, Endpoint], tunables: Tunables) -> None:
+        timeouts = Timeouts.of(tunables)
+        self._pools = {alias: Pool(endpoint, timeouts) for alias, endpoint in endpoints.items()}
+        self._default = next(iter(endpoints))
+
+    def prepare(self, claim: Claim) -> Letter:
+        return letter.write(claim)
+
+    @asynccontextmanager
+    async def connect(self, parcel: Letter) -> AsyncIterator[EmailLine]:
+        """A line to the letter's provider. Raises Transient when it does not answer or has no such name."""
+        pool = self._pool(parcel.provider or self._default)
+        async with pool.lend() as loan:
+            yield EmailLine(pool.endpoint.alias, loan)
+
+    async def close(self) -> None:
+        for pool in self._pools.values():
+            await pool.close()
+
+    def _pool(self, alias: str) -> Pool:
+        # The API lets no unknown alias in. A name that is missing here was taken out of the configuration
+        # afterwards, or this worker still runs with the old one: the next attempt may be luckier.
+        pool = self._pools.get(alias)
+        if pool is None:
+            raise errors.Transient("No provider of this name is configured.", kind="provider_unknown")
+        return pool

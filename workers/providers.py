@@ -1,0 +1,148 @@
+"""Email providers: aliases of SMTP relays, as EMAIL_PROVIDERS names them.
+
+    smtp://host[:25]        in the clear, or STARTTLS where the server offers it
+    smtp+tls://host[:587]   STARTTLS required, certificate verified
+    smtps://host[:465]      TLS from the first byte, certificate verified
+
+User and password are percent-encoded; `?ca=/path/ca.pem` trusts a private authority.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Final, Literal
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from jobs.conf import tunables
+
+Security = Literal["opportunistic", "starttls", "tls"]
+
+SCHEMES: Final[dict[str, tuple[Security, int]]] = {
+    "smtp": ("opportunistic", 25),
+    "smtp+tls": ("starttls", 587),
+    "smtps": ("tls", 465),
+}
+_ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_EXAMPLE: Final = "Example: main=smtp+tls://user:pass@smtp.example.com:587"
+_ENCODE: Final = "Percent-encode special characters in user and password (@ is %40, : is %3A, / is %2F, # is %23)."
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One SMTP relay and how to reach it. The password shows in no repr."""
+
+    alias: str
+    host: str
+    port: int
+    security: Security = "opportunistic"
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca_file: str | None = None
+
+    @property
+    def has_credentials(self) -> bool:
+        return self.username is not None
+
+    @property
+    def verifies(self) -> bool:
+        """Whether the server must prove its name.
+
+        Opportunistic encryption without a secret to protect keeps listeners out and asks no more:
+        a strict check would only push the mail back into the clear. A password is worth a proof.
+        """
+        if self.security != "opportunistic" or self.ca_file is not None:
+            return True
+        return self.has_credentials and not is_loopback(self.host)
+
+    def tls_context(self) -> ssl.SSLContext:
+        """A fresh client context; raises ImproperlyConfigured when the CA file cannot be read."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+        except (OSError, ValueError) as error:
+            raise _wrong(self.alias, f"cannot read the CA file {self.ca_file!r}; ?ca= names a PEM file.") from error
+        if not self.verifies:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+
+def endpoints(urls: Mapping[str, str] | None = None) -> dict[str, Endpoint]:
+    """Every provider by alias, the default one first. Raises ImproperlyConfigured with the remedy."""
+    urls = tunables().email_providers if urls is None else urls
+    if not urls:
+        raise ImproperlyConfigured(f"EMAIL_PROVIDERS is empty; name at least one. {_EXAMPLE}")
+    return {alias: parse(alias, url) for alias, url in urls.items()}
+
+
+def parse(alias: str, url: str) -> Endpoint:
+    """The endpoint behind one alias=URL. Raises ImproperlyConfigured; no message shows the URL."""
+    if not _ALIAS.fullmatch(alias):
+        raise _wrong(alias, f"an alias is up to 63 letters, digits, '.', '_' and '-'. {_EXAMPLE}")
+    parts = _split(alias, url)
+    if parts.scheme not in SCHEMES:
+        raise _wrong(alias, f"the URL must start with {', '.join(f'{name}://' for name in SCHEMES)}. {_EXAMPLE}")
+    security, default_port = SCHEMES[parts.scheme]
+    host, port = _host_and_port(alias, parts)
+    username, password = _credentials(alias, parts)
+    return Endpoint(alias, host, port or default_port, security, username, password, _ca_file(alias, parts))
+
+
+def may_send_credentials(*, encrypted: bool, peer: str) -> bool:
+    """A password travels encrypted, or not beyond this machine. `peer` is the address we are connected to."""
+    return encrypted or is_loopback(peer)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _split(alias: str, url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise _wrong(alias, f"the URL cannot be read. {_ENCODE}") from None
+    if parts.fragment or parts.path not in ("", "/"):
+        raise _wrong(alias, f"the URL has something behind the host. {_ENCODE}")
+    return parts
+
+
+def _host_and_port(alias: str, parts: SplitResult) -> tuple[str, int | None]:
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:  # its message would show a piece of the URL
+        raise _wrong(alias, f"the port is no number from 1 to 65535. {_ENCODE}") from None
+    if not host or port == 0:
+        raise _wrong(alias, f"the URL names no host, or port 0. {_EXAMPLE}")
+    return host, port
+
+
+def _credentials(alias: str, parts: SplitResult) -> tuple[str | None, str | None]:
+    if not parts.username and not parts.password:
+        return None, None
+    if not parts.username or not parts.password:
+        raise _wrong(alias, f"user and password come together, or neither. {_EXAMPLE}")
+    username, password = unquote(parts.username), unquote(parts.password)
+    if "\0" in username + password:
+        raise _wrong(alias, "user and password cannot hold a NUL.")
+    return username, password
+
+
+def _ca_file(alias: str, parts: SplitResult) -> str | None:
+    query = parse_qs(parts.query, keep_blank_values=True)
+    unknown = set(query) - {"ca"}
+    if unknown or len(query.get("ca", [])) > 1 or query.get("ca") == [""]:
+        raise _wrong(alias, "the only option behind the host is ?ca=/path/ca.pem, once.")
+    return query["ca"][0] if query else None
+
+
+def _wrong(alias: str, remedy: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"EMAIL_PROVIDERS: {alias!r}: {remedy}")
