@@ -34,9 +34,9 @@ class Slots:
                     self.completed += 1
             self._changed.notify_all()
 
-    def knows(self, tokens: Iterable[int]) -> set[int]:
+    def tokens(self) -> set[int]:
         with self._changed:
-            return {token for token in tokens if token in self._claims}
+            return set(self._claims)
 
     def wait_free(self, *, timeout: float) -> int:
         """How many slots are free, waiting for the first one up to `timeout` seconds.

@@ -118,8 +118,8 @@ class Taker:
 
     def _sweep(self) -> None:
         """Give back what PostgreSQL says is ours and we do not know."""
-        running = rescues.own_running(self._worker)
-        unknown = running - self._slots.knows(running)
+        known = self._slots.tokens()  # first: only this thread adds to them, so what ends meanwhile is no surprise
+        unknown = rescues.own_running(self._worker) - known
         if unknown:
             rescue = rescues.sweep(self._worker, unknown, poison_deaths=self._conf.poison_deaths)
             queue.push(rescue.waiting)
