@@ -39,6 +39,10 @@ REMEDIES = (
         r"resolution|Max retries|ConnectionError|Connection refused|timed out|unreachable|ConnectTimeout",
         "the package index cannot be reached. Remedy: check the network (proxy: HTTPS_PROXY) and try again.",
     ),
+    (
+        r"No matching distribution|from versions: none",
+        "the package index does not answer or has no build for this machine. Remedy: check the network and PIP_INDEX_URL.",
+    ),
     (r"", "see the lines above and {log}."),
 )
 

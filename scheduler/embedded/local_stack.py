@@ -104,15 +104,19 @@ class LocalStack:
     def stop(self) -> None:
         """The apps drain together, then inbox, Valkey, PostgreSQL; a second signal kills at once."""
         self._signals = self._signals or [time.monotonic()]
-        with self._step("Stopped API, workers, scheduler (drained)"):
-            for child in self._apps:
-                child.ask_to_stop()
-            wait_for(lambda: self._is_hurried() or not any(c.is_running for c in self._apps), within=DRAIN_SECONDS)
-            for child in self._apps:
-                child.kill()
+        if self._apps:
+            with self._step("Stopped API, workers, scheduler (drained)"):
+                self._drain()
         for name, stop in reversed(self._stops):
             with self._step(f"Stopped {name}"):
                 stop()
+
+    def _drain(self) -> None:
+        for child in self._apps:
+            child.ask_to_stop()
+        wait_for(lambda: self._is_hurried() or not any(c.is_running for c in self._apps), within=DRAIN_SECONDS)
+        for child in self._apps:
+            child.kill()
 
     # ── steps of start ───────────────────────────────────────────────────────────────────────
 

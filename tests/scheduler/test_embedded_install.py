@@ -62,6 +62,7 @@ def test_an_included_file_that_changes_asks_for_a_new_installation(tmp_path):
         ("OSError: [Errno 28] No space left on device", "disk is full"),
         ("error: [Errno 13] Permission denied: '.venv/lib'", "cannot be written"),
         ("NameResolutionError: Temporary failure in name resolution", "cannot be reached"),
+        ("ERROR: No matching distribution found for Django==5.2", "check the network"),
         ("something else entirely", "install.log"),
     ],
 )
