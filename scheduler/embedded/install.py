@@ -41,7 +41,8 @@ REMEDIES = (
     ),
     (
         r"No matching distribution|from versions: none",
-        "the package index does not answer or has no build for this machine. Remedy: check the network and PIP_INDEX_URL.",
+        "the package index does not answer or has no build for this machine. "
+        "Remedy: check the network and PIP_INDEX_URL.",
     ),
     (r"", "see the lines above and {log}."),
 )

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from scheduler.embedded.child import CannotStart, Child
+from scheduler.embedded.child import CannotStart, Child, wait_for
 from scheduler.embedded.guardian import is_running
 
 STUBBORN = """
@@ -61,7 +61,7 @@ def test_one_that_ignores_sigterm_is_killed_with_its_own_children(tmp_path):
     stubborn.stop(within=0.2)
 
     assert not stubborn.is_running
-    assert not is_running(grandchild)
+    assert wait_for(lambda: not is_running(grandchild), within=5)
 
 
 def test_in_a_hurry_nobody_waits(tmp_path):
