@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import structlog
+from django.db import OperationalError
 from uuid_utils.compat import uuid7
 
 from jobs import queue, transitions
 from jobs.claims import Waiting
 from jobs.conf import tunables
-from jobs.errors import KeyReused
+from jobs.database import sqlstate
+from jobs.errors import KeyInFlight, KeyReused
 from jobs.models import Job
 from jobs.requests import JobRequest
 from jobs.states import Status
 
 log = structlog.get_logger(__name__)
+
+LOCK_NOT_AVAILABLE = "55P03"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,8 @@ class Accepted:
 def accept(request: JobRequest, *, owner_id: int, correlation_id: str) -> Accepted:
     """Accept one job: a committed row first (I1), then its id in Redis, then the key in Redis.
 
-    Raises KeyReused when the owner's key had another body.
+    Raises KeyReused when the owner's key had another body, KeyInFlight when the first request with it
+    has not come to an end within the patience of insert_job.sql.
     """
     key = request.options.idempotency_key
     known = queue.recall_key(owner_id, key) if key else None
@@ -56,7 +62,16 @@ def _accept_new(request: JobRequest, *, owner_id: int, correlation_id: str) -> A
     return Accepted(job_id, status, is_replay=False)
 
 
-def _insert(request: JobRequest, *, job_id: UUID, owner_id: int, correlation_id: str) -> object:
+def _insert(request: JobRequest, *, job_id: UUID, owner_id: int, correlation_id: str) -> Any | None:
+    try:
+        return _insert_row(request, job_id=job_id, owner_id=owner_id, correlation_id=correlation_id)
+    except OperationalError as error:
+        if sqlstate(error) == LOCK_NOT_AVAILABLE and request.options.idempotency_key:
+            raise KeyInFlight(retry_after=1) from None
+        raise
+
+
+def _insert_row(request: JobRequest, *, job_id: UUID, owner_id: int, correlation_id: str) -> Any:
     options = request.options
     return transitions.accept(
         id=job_id,

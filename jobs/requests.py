@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from jobs import payloads
 from jobs.conf import Tunables, tunables
@@ -20,18 +21,40 @@ LONGEST_DELAY_SECONDS = 366 * 24 * 3600.0
 MOST_ATTEMPTS = 50
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may stand beside `type` and `payload`."""
+Key = Annotated[str | None, Meta(extra_json_schema={"minLength": 1, "maxLength": MAX_KEY})]
 
-    idempotency_key: str | None = None
-    dedupe_key: str | None = None
-    run_at: datetime | None = None
-    delay_seconds: float | None = None
-    expires_at: datetime | None = None
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may stand beside `type` and `payload`. The notes are for the OpenAPI document; `_check` has the rules."""
+
+    idempotency_key: Annotated[
+        Key, Meta(description="The same request again, within 24 h, gets the first answer. Also as a header.")
+    ] = None
+    dedupe_key: Annotated[
+        Key, Meta(description="Of your jobs with the same key only one is ever sent; without it the idempotency key.")
+    ] = None
+    run_at: Annotated[datetime | None, Meta(description="Not before this time; with a time zone.")] = None
+    delay_seconds: Annotated[
+        float | None,
+        Meta(
+            description="Not before so many seconds from now; instead of `run_at`.",
+            extra_json_schema={"minimum": 0, "maximum": LONGEST_DELAY_SECONDS},
+        ),
+    ] = None
+    expires_at: Annotated[datetime | None, Meta(description="Not taken up after this time; with a time zone.")] = None
     priority: Priority = Priority.DEFAULT
-    max_attempts: int | None = None
-    on_unknown: OnUnknown = OnUnknown.HOLD
-    provider: str | None = None
+    max_attempts: Annotated[
+        int | None,
+        Meta(
+            description="Attempts before the job becomes a dead letter.",
+            extra_json_schema={"minimum": 1, "maximum": MOST_ATTEMPTS},
+        ),
+    ] = None
+    on_unknown: Annotated[
+        OnUnknown,
+        Meta(description="When nobody can know whether it went out: `hold` for a person, `resend`, or `assume_sent`."),
+    ] = OnUnknown.HOLD
+    provider: Annotated[str | None, Meta(description="An alias of EMAIL_PROVIDERS; without it the first.")] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -18,8 +19,8 @@ env = Environment()
 
 # ── Ground ────────────────────────────────────────────────────────────────────────────────────
 
-DEBUG = env.bool("DEBUG", False, help="Development mode: open signup, the local inbox page, a default secret.")
-SECRET_KEY = env.str("SECRET_KEY", "", help="Django's secret: 50 random characters. Required outside DEBUG.")
+DEBUG = env.flag("DEBUG", False, help="Development mode: open signup, the local inbox page, a default secret.")
+SECRET_KEY = env.text("SECRET_KEY", "", help="Django's secret: 50 random characters. Required outside DEBUG.")
 if not SECRET_KEY:
     if not DEBUG:
         raise ImproperlyConfigured(
@@ -28,10 +29,10 @@ if not SECRET_KEY:
         )
     SECRET_KEY = "only-for-development-never-in-production-0000000000"
 
-ALLOWED_HOSTS = env.list(
+ALLOWED_HOSTS = env.names(
     "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"], help="Host names that the API answers to."
 )
-CSRF_TRUSTED_ORIGINS = env.list(
+CSRF_TRUSTED_ORIGINS = env.names(
     "CSRF_TRUSTED_ORIGINS", [], help="Origins (https://…) that may post to the admin behind a proxy."
 )
 ROOT_URLCONF = "scheduler.urls"
@@ -136,10 +137,10 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
 }
 
-JWT_PRIVATE_KEY = env.str("JWT_PRIVATE_KEY", "", help="PEM private key; with it tokens are signed RS256 or EdDSA.")
-JWT_PUBLIC_KEY = env.str("JWT_PUBLIC_KEY", "", help="PEM public key that belongs to JWT_PRIVATE_KEY.")
-JWT_ALGORITHM = env.str("JWT_ALGORITHM", "", help="HS256, RS256 or EdDSA; by default from the keys given.")
-JWT_SIGNING_KEY = env.str(
+JWT_PRIVATE_KEY = env.text("JWT_PRIVATE_KEY", "", help="PEM private key; with it tokens are signed RS256 or EdDSA.")
+JWT_PUBLIC_KEY = env.text("JWT_PUBLIC_KEY", "", help="PEM public key that belongs to JWT_PRIVATE_KEY.")
+JWT_ALGORITHM = env.text("JWT_ALGORITHM", "", help="HS256, RS256 or EdDSA; by default from the keys given.")
+JWT_SIGNING_KEY = env.text(
     "JWT_SIGNING_KEY", "", help="Secret of ≥ 32 characters for HS256 tokens. Required outside DEBUG, or a key pair."
 )
 if not JWT_SIGNING_KEY and not JWT_PRIVATE_KEY:
@@ -154,10 +155,10 @@ if JWT_PRIVATE_KEY and not JWT_PUBLIC_KEY:
 
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(
-        minutes=env.int("ACCESS_TOKEN_MINUTES", 15, help="How long an access token is valid, in minutes.")
+        minutes=env.integer("ACCESS_TOKEN_MINUTES", 15, help="How long an access token is valid, in minutes.")
     ),
     "REFRESH_TOKEN_LIFETIME": timedelta(
-        hours=env.int("REFRESH_TOKEN_HOURS", 24, help="How long a refresh token is valid, in hours.")
+        hours=env.integer("REFRESH_TOKEN_HOURS", 24, help="How long a refresh token is valid, in hours.")
     ),
     "ROTATE_REFRESH_TOKENS": True,
     "BLACKLIST_AFTER_ROTATION": True,
@@ -172,17 +173,39 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Email and notifications: never sent twice by the machine, never lost.",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": ["jobs.api.components.complete"],
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": True, "displayRequestDuration": True},
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
 }
 
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
 DATA_UPLOAD_MAX_MEMORY_SIZE = None  # bodies are limited by jobs.api.parsers, with a problem+json answer
+
+# ── Admin ─────────────────────────────────────────────────────────────────────────────────────
+
+UNFOLD = {
+    "SITE_TITLE": "Sendonce",
+    "SITE_HEADER": "Sendonce",
+    "SITE_SUBHEADER": "Dead letters and unknowns",
+    "SITE_URL": "/docs",
+    "SHOW_BACK_BUTTON": True,
+}
 
 # ── Email ─────────────────────────────────────────────────────────────────────────────────────
 
-DEFAULT_FROM_EMAIL = env.str(
+DEFAULT_FROM_EMAIL = env.text(
     "DEFAULT_FROM_EMAIL", "Sendonce <no-reply@sendonce.example>", help="Sender of mails that name none."
 )
 
@@ -201,12 +224,12 @@ def _providers(pairs: list[str]) -> dict[str, str]:
 
 # ── Sendonce's own tunables, seen through jobs/conf.py ────────────────────────────────────────
 
-_inbox_dir = env.str("INBOX_DIR", "", help="Folder of the local inbox, shown at /inbox. Only in DEBUG.")
+_inbox_dir = env.text("INBOX_DIR", "", help="Folder of the local inbox, shown at /inbox. Only in DEBUG.")
 
-SENDONCE = {
-    "redis_url": env.str("REDIS_URL", "redis://127.0.0.1:6379/0", help="Redis or Valkey ≥ 7: doorbell and cache."),
+SENDONCE: dict[str, Any] = {
+    "redis_url": env.text("REDIS_URL", "redis://127.0.0.1:6379/0", help="Redis or Valkey ≥ 7: doorbell and cache."),
     "email_providers": _providers(
-        env.list(
+        env.names(
             "EMAIL_PROVIDERS",
             ["local=smtp://127.0.0.1:1025"],
             help="alias=URL list; the first is the default. Schemes: smtp:// (STARTTLS when offered), "
@@ -215,40 +238,42 @@ SENDONCE = {
         )
     ),
     "allowed_senders": tuple(
-        env.list("ALLOWED_SENDERS", [], help="What `from` may name beside DEFAULT_FROM_EMAIL: addresses and @domains.")
+        env.names("ALLOWED_SENDERS", [], help="What `from` may name beside DEFAULT_FROM_EMAIL: addresses and @domains.")
     ),
-    "signup_open": env.bool("SIGNUP_OPEN", False, help="Whether anyone may POST /signup."),
+    "signup_open": env.flag("SIGNUP_OPEN", False, help="Whether anyone may POST /signup."),
     "inbox_dir": Path(_inbox_dir) if _inbox_dir and DEBUG else None,
-    "max_attempts": env.int("MAX_ATTEMPTS", 5, help="Attempts per job unless it says otherwise."),
-    "retry_base_seconds": env.float("RETRY_BASE_SECONDS", 1.0, help="Wait after the first failed attempt, seconds."),
-    "retry_cap_seconds": env.float("RETRY_CAP_SECONDS", 21600.0, help="Longest wait between attempts, seconds."),
-    "retry_jitter": env.float("RETRY_JITTER", 0.2, help="Spread of each wait: 0.2 is ±20 %."),
-    "lease_seconds": env.float("LEASE_SECONDS", 30.0, help="Silence after which a worker counts as dead, seconds."),
-    "heartbeat_seconds": env.float("HEARTBEAT_SECONDS", 5.0, help="Time between a worker's heartbeats, seconds."),
-    "poison_deaths": env.int("POISON_DEATHS", 3, help="Workers a job may take down before it is set aside."),
-    "worker_concurrency": env.int("WORKER_CONCURRENCY", 64, help="Deliveries under way at once per worker process."),
-    "drain_seconds": env.float("DRAIN_SECONDS", 20.0, help="Time to finish after SIGTERM, seconds."),
-    "put_back_seconds": env.float("PUT_BACK_SECONDS", 1.0, help="Wait of a job whose key another job holds, seconds."),
-    "connect_timeout_seconds": env.float("CONNECT_TIMEOUT_SECONDS", 10.0, help="SMTP connect time-out, seconds."),
-    "command_timeout_seconds": env.float("COMMAND_TIMEOUT_SECONDS", 60.0, help="SMTP reply time-out, seconds."),
-    "dot_timeout_seconds": env.float(
+    "max_attempts": env.integer("MAX_ATTEMPTS", 5, help="Attempts per job unless it says otherwise."),
+    "retry_base_seconds": env.number("RETRY_BASE_SECONDS", 1.0, help="Wait after the first failed attempt, seconds."),
+    "retry_cap_seconds": env.number("RETRY_CAP_SECONDS", 21600.0, help="Longest wait between attempts, seconds."),
+    "retry_jitter": env.number("RETRY_JITTER", 0.2, help="Spread of each wait: 0.2 is ±20 %."),
+    "lease_seconds": env.number("LEASE_SECONDS", 30.0, help="Silence after which a worker counts as dead, seconds."),
+    "heartbeat_seconds": env.number("HEARTBEAT_SECONDS", 5.0, help="Time between a worker's heartbeats, seconds."),
+    "poison_deaths": env.integer("POISON_DEATHS", 3, help="Workers a job may take down before it is set aside."),
+    "worker_concurrency": env.integer(
+        "WORKER_CONCURRENCY", 64, help="Deliveries under way at once per worker process."
+    ),
+    "drain_seconds": env.number("DRAIN_SECONDS", 20.0, help="Time to finish after SIGTERM, seconds."),
+    "put_back_seconds": env.number("PUT_BACK_SECONDS", 1.0, help="Wait of a job whose key another job holds, seconds."),
+    "connect_timeout_seconds": env.number("CONNECT_TIMEOUT_SECONDS", 10.0, help="SMTP connect time-out, seconds."),
+    "command_timeout_seconds": env.number("COMMAND_TIMEOUT_SECONDS", 60.0, help="SMTP reply time-out, seconds."),
+    "dot_timeout_seconds": env.number(
         "DOT_TIMEOUT_SECONDS", 600.0, help="Wait for the reply after the final dot, seconds (RFC 5321 §4.5.3.2.6)."
     ),
-    "gate_ttl_seconds": env.int("GATE_TTL_SECONDS", 86400, help="How long Redis remembers a key, seconds."),
-    "idempotency_hours": env.int("IDEMPOTENCY_HOURS", 24, help="How long an Idempotency-Key is kept, hours."),
-    "keep_completed_days": env.int("KEEP_COMPLETED_DAYS", 30, help="Completed jobs are kept this long, days."),
-    "keep_bodies_days": env.int("KEEP_BODIES_DAYS", 7, help="Their payloads are kept this long, days."),
-    "keep_decided_days": env.int("KEEP_DECIDED_DAYS", 180, help="Decided dead letters are kept this long, days."),
-    "max_body_bytes": env.int("MAX_BODY_BYTES", 512 * 1024, help="Largest request body, bytes."),
-    "max_attachment_body_bytes": env.int(
+    "gate_ttl_seconds": env.integer("GATE_TTL_SECONDS", 86400, help="How long Redis remembers a key, seconds."),
+    "idempotency_hours": env.integer("IDEMPOTENCY_HOURS", 24, help="How long an Idempotency-Key is kept, hours."),
+    "keep_completed_days": env.integer("KEEP_COMPLETED_DAYS", 30, help="Completed jobs are kept this long, days."),
+    "keep_bodies_days": env.integer("KEEP_BODIES_DAYS", 7, help="Their payloads are kept this long, days."),
+    "keep_decided_days": env.integer("KEEP_DECIDED_DAYS", 180, help="Decided dead letters are kept this long, days."),
+    "max_body_bytes": env.integer("MAX_BODY_BYTES", 512 * 1024, help="Largest request body, bytes."),
+    "max_attachment_body_bytes": env.integer(
         "MAX_ATTACHMENT_BODY_BYTES", 10 * 1024 * 1024, help="Largest request body with attachments, bytes."
     ),
-    "max_recipients": env.int("MAX_RECIPIENTS", 50, help="Recipients per message: to, cc and bcc together."),
+    "max_recipients": env.integer("MAX_RECIPIENTS", 50, help="Recipients per message: to, cc and bcc together."),
 }
 
 # ── Logs ──────────────────────────────────────────────────────────────────────────────────────
 
-LOG_LEVEL = env.str("LOG_LEVEL", "INFO", help="DEBUG, INFO, WARNING or ERROR.")
-LOG_FORMAT = env.str("LOG_FORMAT", "auto", help="json, console, or auto: colours at a terminal, JSON elsewhere.")
+LOG_LEVEL = env.text("LOG_LEVEL", "INFO", help="DEBUG, INFO, WARNING or ERROR.")
+LOG_FORMAT = env.text("LOG_FORMAT", "auto", help="json, console, or auto: colours at a terminal, JSON elsewhere.")
 LOGGING_CONFIG = None
 configure_logging(LOG_LEVEL, LOG_FORMAT)

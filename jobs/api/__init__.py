@@ -1,0 +1,1 @@
+"""The HTTP door. Views parse, call one function of the road, and answer."""

@@ -1,5 +1,6 @@
 -- Accept one job. Guard: the owner's idempotency key is not open already.
--- Zero rows: that key has its job; read it.
+-- Zero rows: that key has its job; read it. While another transaction is inserting the key this one waits,
+-- for 2 s at most, then fails with 55P03: the key is still being accepted.
 INSERT INTO jobs_job (
     id, owner_id, type, priority, status, accepted_as, payload, recipients, correlation_id, idempotency_key, idempotency_open,
     fingerprint, dedupe_key, dedupe_hash, attempts, max_attempts, deaths, run_at, expires_at, on_unknown, provider,
@@ -14,6 +15,7 @@ SELECT
     CASE WHEN due.status = 'queued' THEN now() END, now(), now()
 FROM (SELECT t.at, CASE WHEN t.at > now() THEN 'scheduled' ELSE 'queued' END AS status
       FROM (SELECT coalesce(%(run_at)s::timestamptz,
-                            now() + make_interval(secs => coalesce(%(delay_seconds)s::float8, 0))) AS at) AS t) AS due
+                            now() + make_interval(secs => coalesce(%(delay_seconds)s::float8, 0))) AS at) AS t) AS due,
+     set_config('lock_timeout', '2s', true) AS patience
 ON CONFLICT (owner_id, idempotency_key) WHERE idempotency_open DO NOTHING
 RETURNING id, status, created_at, run_at

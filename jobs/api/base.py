@@ -1,0 +1,31 @@
+"""What all views share: JSON in and out, problems for errors, and whose request it is."""
+
+from __future__ import annotations
+
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.views import APIView
+
+from jobs.api.renderers import OneKind
+
+
+class View(APIView):
+    """For a caller with a bearer token; the token is checked without asking the database."""
+
+    content_negotiation_class = OneKind
+    metadata_class = None
+    http_method_names = ["get", "post", "head"]
+
+    @property
+    def caller_id(self) -> int:
+        """The caller's user id; a token holds it as text."""
+        try:
+            return int(self.request.user.id)
+        except ValueError:
+            raise AuthenticationFailed("The token names no user.", code="token_not_valid") from None
+
+
+class OpenView(View):
+    """For everybody."""
+
+    authentication_classes = ()
+    permission_classes = ()

@@ -1,0 +1,24 @@
+"""The API's addresses. None ends in a slash."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from jobs.api import auth, dead_letters, jobs, workers
+
+urlpatterns = [
+    path("signup", auth.SignupView.as_view(), name="signup"),
+    path("login", auth.LoginView.as_view(), name="login"),
+    path("refreshToken", auth.RefreshView.as_view(), name="refresh_token"),
+    path("addJob", jobs.AddJobView.as_view(), name="add_job"),
+    path("submit_job", jobs.SubmitJobView.as_view(), name="submit_job"),
+    path("jobs", jobs.JobsView.as_view(), name="jobs"),
+    path("jobs/<uuid:id>", jobs.JobView.as_view(), name="job"),
+    path("jobs/<uuid:id>/cancel", jobs.CancelJobView.as_view(), name="cancel_job"),
+    path("failedJobs", dead_letters.DeadLettersView.as_view(), name="dead_letters"),
+    path("failedJobs/<int:id>", dead_letters.DeadLetterView.as_view(), name="dead_letter"),
+    path("failedJobs/<int:id>/requeue", dead_letters.RequeueView.as_view(), name="requeue"),
+    path("failedJobs/<int:id>/discard", dead_letters.DiscardView.as_view(), name="discard"),
+    path("failedJobs/<int:id>/resolve", dead_letters.ResolveView.as_view(), name="resolve"),
+    path("workers", workers.WorkersView.as_view(), name="workers"),
+]

@@ -1,0 +1,130 @@
+"""What settings must obey: nonsense refuses to start (errors), doubtful values warn. Each has an id and a remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+from jobs.conf import Tunables, tunables
+
+POSITIVE = (
+    "max_attempts",
+    "retry_base_seconds",
+    "retry_cap_seconds",
+    "lease_seconds",
+    "heartbeat_seconds",
+    "poison_deaths",
+    "worker_concurrency",
+    "put_back_seconds",
+    "connect_timeout_seconds",
+    "command_timeout_seconds",
+    "dot_timeout_seconds",
+    "gate_ttl_seconds",
+    "idempotency_hours",
+    "keep_completed_days",
+    "keep_bodies_days",
+    "keep_decided_days",
+    "max_body_bytes",
+    "max_attachment_body_bytes",
+    "max_recipients",
+)
+SHORTEST_HS256_KEY = 32  # bytes: RFC 7518 §3.2
+RFC_DOT_SECONDS = 600  # RFC 5321 §4.5.3.2.6
+
+
+@register(Tags.security)
+def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Sendonce's own checks, `sendonce.E…` and `sendonce.W…`."""
+    conf = tunables()
+    return [*_numbers(conf), *_lease(conf), *_sizes(conf), *_providers(conf), *_keys(), *_hosts()]
+
+
+def _numbers(conf: Tunables) -> Iterator[CheckMessage]:
+    for name in POSITIVE:
+        value = getattr(conf, name)
+        if not value > 0:
+            yield _error("E001", f"{name.upper()} is {value}.", "Set it to more than 0.")
+    if not 0 <= conf.retry_jitter < 1:
+        yield _error("E002", f"RETRY_JITTER is {conf.retry_jitter}.", "Set it to 0 or more and below 1: 0.2 is ±20 %.")
+    if conf.retry_cap_seconds < conf.retry_base_seconds:
+        yield _error(
+            "E003",
+            "RETRY_CAP_SECONDS is below RETRY_BASE_SECONDS.",
+            "Set the cap, the longest wait, to the base or more.",
+        )
+    if conf.drain_seconds < 0:
+        yield _error("E004", f"DRAIN_SECONDS is {conf.drain_seconds}.", "Set it to 0 or more.")
+
+
+def _lease(conf: Tunables) -> Iterator[CheckMessage]:
+    if conf.heartbeat_seconds * 2 >= conf.lease_seconds:
+        yield _error(
+            "E005",
+            f"HEARTBEAT_SECONDS ({conf.heartbeat_seconds}) leaves no room for a late beat within "
+            f"LEASE_SECONDS ({conf.lease_seconds}): live workers would be declared dead.",
+            "Keep LEASE_SECONDS above twice HEARTBEAT_SECONDS; 30 and 5 are the defaults.",
+        )
+    if conf.dot_timeout_seconds < RFC_DOT_SECONDS:
+        yield _warning(
+            "W001",
+            f"DOT_TIMEOUT_SECONDS ({conf.dot_timeout_seconds}) is shorter than servers may take: "
+            "more messages than necessary become unknown.",
+            f"Set it to {RFC_DOT_SECONDS} (RFC 5321 §4.5.3.2.6).",
+        )
+
+
+def _sizes(conf: Tunables) -> Iterator[CheckMessage]:
+    if conf.max_body_bytes > conf.max_attachment_body_bytes:
+        yield _error(
+            "E006",
+            "MAX_BODY_BYTES is above MAX_ATTACHMENT_BODY_BYTES.",
+            "Bodies with attachments are the larger ones: raise MAX_ATTACHMENT_BODY_BYTES.",
+        )
+
+
+def _providers(conf: Tunables) -> Iterator[CheckMessage]:
+    if not conf.email_providers:
+        yield _error(
+            "E007",
+            "EMAIL_PROVIDERS is empty: no email could be sent.",
+            "Name at least one: main=smtp+tls://user:pass@host:587",
+        )
+
+
+def _keys() -> Iterator[CheckMessage]:
+    jwt = settings.SIMPLE_JWT
+    length = len((jwt["SIGNING_KEY"] or "").encode())
+    if jwt["ALGORITHM"].startswith("HS") and length < SHORTEST_HS256_KEY and not settings.DEBUG:
+        yield _error(
+            "E008",
+            f"JWT_SIGNING_KEY has {length} bytes: tokens signed with it can be forged.",
+            f"Set it to at least {SHORTEST_HS256_KEY} random characters, or use JWT_PRIVATE_KEY and JWT_PUBLIC_KEY.",
+        )
+    if jwt["ALGORITHM"].startswith("HS") and jwt["VERIFYING_KEY"]:
+        yield _error(
+            "E009",
+            f"JWT_ALGORITHM is {jwt['ALGORITHM']}, but there is a key pair.",
+            "Set JWT_ALGORITHM to RS256 or EdDSA, or leave it out.",
+        )
+
+
+def _hosts() -> Iterator[CheckMessage]:
+    if "*" in settings.ALLOWED_HOSTS:
+        yield _warning(
+            "W002",
+            "ALLOWED_HOSTS is *: links in answers (next, previous) follow whatever Host a client sends.",
+            "Name the hosts that this API answers to.",
+        )
+    if settings.SENDONCE["signup_open"] and not settings.DEBUG:
+        yield _warning("W003", "SIGNUP_OPEN is on: anyone may make an account and send.", "Switch it off.")
+
+
+def _error(number: str, message: str, hint: str) -> Error:
+    return Error(message, hint=hint, id=f"sendonce.{number}")
+
+
+def _warning(number: str, message: str, hint: str) -> Warning:
+    return Warning(message, hint=hint, id=f"sendonce.{number}")

@@ -1,0 +1,59 @@
+"""What people decide, for the API and the admin alike: the move, then the bell (§4.6, §4.7).
+
+Call these outside a transaction: the bell must ring after the commit.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import structlog
+
+from jobs import queue, transitions
+from jobs.errors import NotFound, TooLate
+from jobs.models import Job
+from jobs.states import Decision, Status
+
+log = structlog.get_logger(__name__)
+
+
+def cancel(job_id: UUID, *, owner_id: int) -> Job:
+    """The cancelled job; a second cancel finds it so. Raises NotFound, or TooLate when it has been taken."""
+    try:
+        transitions.cancel(job_id, owner_id=owner_id)
+    except TooLate:
+        if _own(job_id, owner_id).status != Status.CANCELLED:
+            raise
+    else:
+        log.info("job_cancelled", job_id=str(job_id), by=owner_id)
+    return _own(job_id, owner_id)
+
+
+def requeue(dead_letter: int, *, by: int) -> None:
+    """A new budget for a dead job. Raises NotFound, or TooLate for an unknown or a decided one."""
+    waiting = transitions.requeue(dead_letter, by=by)
+    queue.push([waiting])
+    log.info("dead_letter_requeued", dead_letter=dead_letter, job_id=str(waiting.job_id), by=by)
+
+
+def discard(dead_letter: int, *, by: int) -> None:
+    """Put a dead letter aside. Raises TooLate for an unknown or a decided one."""
+    transitions.discard(dead_letter, by=by)
+    log.info("dead_letter_discarded", dead_letter=dead_letter, by=by)
+
+
+def resolve(dead_letter: int, decision: Decision, *, by: int) -> None:
+    """Decide an unknown. Raises NotFound, or TooLate when somebody, or a late reply, was first."""
+    dedupe_hash, waiting = transitions.resolve(dead_letter, decision, by=by)
+    if decision is Decision.SEND_AGAIN:
+        queue.push([waiting])
+    elif decision is Decision.MARK_SENT:
+        queue.remember_sent([dedupe_hash])
+    log.info("unknown_decided", dead_letter=dead_letter, job_id=str(waiting.job_id), decision=decision.value, by=by)
+
+
+def _own(job_id: UUID, owner_id: int) -> Job:
+    job = Job.objects.filter(id=job_id, owner_id=owner_id).first()
+    if job is None:
+        raise NotFound
+    return job
