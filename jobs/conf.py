@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -44,7 +45,7 @@ class Tunables:
 @cache
 def tunables() -> Tunables:
     """The tunables of this process."""
-    values = settings.SENDONCE
+    values: dict[str, Any] = settings.SENDONCE
     unknown = set(values) - {field.name for field in fields(Tunables)}
     if unknown:
         raise TypeError(f"settings.SENDONCE has unknown names: {', '.join(sorted(unknown))}")

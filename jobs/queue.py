@@ -14,6 +14,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
+from typing import Any
 from uuid import UUID
 
 import redis
@@ -87,17 +88,17 @@ def take(priorities: Sequence[str], *, limit: int, timeout_seconds: float) -> li
 
     Up to `limit` of one priority, or an empty list after `timeout_seconds` (< PATIENCE_SECONDS). Raises Away.
     """
-    priority_of = {_list(priority).encode(): priority for priority in priorities}
-    answer = _redis().blmpop(timeout_seconds, len(priority_of), *priority_of, direction="RIGHT", count=limit)
+    priority_of = {_list(priority): priority for priority in priorities}
+    answer: Any = _redis().blmpop(timeout_seconds, len(priority_of), *priority_of, direction="RIGHT", count=limit)
     if not answer:
         return []
     name, ids = answer
-    return [Waiting(UUID(bytes=raw), priority_of[name]) for raw in ids if len(raw) == 16]
+    return [Waiting(UUID(bytes=raw), priority_of[name.decode()]) for raw in ids if len(raw) == 16]
 
 
 def head(priority: str, *, limit: int) -> list[UUID]:
     """The ids that will be taken next."""
-    raw: list[bytes] = _redis().lrange(_list(priority), -limit, -1)
+    raw: Any = _redis().lrange(_list(priority), -limit, -1)
     return [UUID(bytes=item) for item in raw if len(item) == 16]
 
 
@@ -153,7 +154,7 @@ def remember_key(owner_id: int, key: str, job_id: UUID) -> None:
 def recall_key(owner_id: int, key: str) -> UUID | None:
     """The job that this key led to, if Redis knows; the caller reads its row (PROTOCOL trace 19). Never raises."""
     try:
-        raw = _redis().get(_idem(owner_id, key))
+        raw: Any = _redis().get(_idem(owner_id, key))
     except Away:
         return None
     return UUID(bytes=raw) if raw and len(raw) == 16 else None

@@ -34,19 +34,19 @@ class Environment:
         self._env = environ.Env()
         self._env.ENVIRON = dict(os.environ if source is None else source)
 
-    def str(self, name: str, default: str = "", *, help: str) -> str:
+    def text(self, name: str, default: str = "", *, help: str) -> str:
         return self._read("str", name, default, help)
 
-    def int(self, name: str, default: int, *, help: str) -> int:
+    def integer(self, name: str, default: int, *, help: str) -> int:
         return self._read("int", name, default, help)
 
-    def float(self, name: str, default: float, *, help: str) -> float:
+    def number(self, name: str, default: float, *, help: str) -> float:
         return self._read("float", name, default, help)
 
-    def bool(self, name: str, default: bool, *, help: str) -> bool:
+    def flag(self, name: str, default: bool, *, help: str) -> bool:
         return self._read("bool", name, default, help)
 
-    def list(self, name: str, default: list[str], *, help: str) -> list[str]:
+    def names(self, name: str, default: list[str], *, help: str) -> list[str]:
         return self._read("list", name, default, help)
 
     def database(self, name: str, default: str, *, help: str) -> dict[str, Any]:

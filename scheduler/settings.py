@@ -153,7 +153,7 @@ if not JWT_SIGNING_KEY and not JWT_PRIVATE_KEY:
 if JWT_PRIVATE_KEY and not JWT_PUBLIC_KEY:
     raise ImproperlyConfigured("JWT_PUBLIC_KEY is missing; it belongs to JWT_PRIVATE_KEY.")
 
-SIMPLE_JWT = {
+SIMPLE_JWT: dict[str, Any] = {
     "ACCESS_TOKEN_LIFETIME": timedelta(
         minutes=env.integer("ACCESS_TOKEN_MINUTES", 15, help="How long an access token is valid, in minutes.")
     ),

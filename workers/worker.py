@@ -10,6 +10,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -146,9 +147,8 @@ class Worker:
         leave_now = asyncio.create_task(self._leave_now.wait())
         deadline = self._loop.time() + self._conf.drain_seconds
         while self._trips and not leave_now.done() and self._loop.time() < deadline:
-            await asyncio.wait(
-                [*self._trips, leave_now], timeout=deadline - self._loop.time(), return_when=asyncio.FIRST_COMPLETED
-            )
+            under_way: list[asyncio.Task[Any]] = [*self._trips, leave_now]
+            await asyncio.wait(under_way, timeout=deadline - self._loop.time(), return_when=asyncio.FIRST_COMPLETED)
         leave_now.cancel()
         if self._trips:
             log.warning("handing_back", trips=len(self._trips))
@@ -159,7 +159,8 @@ class Worker:
     async def _patiently(self, thread: Over, seconds: float) -> None:
         """Wait for a thread to end, but no longer than this, and not after a second signal."""
         leave_now = asyncio.create_task(self._leave_now.wait())
-        await asyncio.wait([thread, leave_now], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        either: list[asyncio.Future[Any]] = [thread, leave_now]
+        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         leave_now.cancel()
 
     def _thread(self, name: str, run: Callable[[], None]) -> Over:
