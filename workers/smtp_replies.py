@@ -120,10 +120,12 @@ class ReplyParser:
     def _read(self, line: bytes) -> Reply | None:
         match = _LINE.fullmatch(line)
         if match is None:
-            return self._give_up("The server sent something that is no SMTP reply.")
+            self._give_up("The server sent something that is no SMTP reply.")
+            return None
         code = int(match[1])
         if self._code not in (None, code):
-            return self._give_up("The server changed its code in the middle of a reply.")
+            self._give_up("The server changed its code in the middle of a reply.")
+            return None
         self._code = code
         self._lines.append(sanitised(match[3] or b""))
         if match[2] == b"-":

@@ -10,7 +10,7 @@ import trustme
 
 from jobs import errors
 from tests.workers.letters import letter
-from tests.workers.smtp_servers import Act, FaultySmtp
+from tests.workers.smtp_servers import Act, AtDot, FaultySmtp
 from workers import smtp_hello
 from workers.providers import parse
 from workers.smtp import Conversation, Timeouts
@@ -92,10 +92,11 @@ def test_without_commit_nothing_is_sent_over_tls_either(authority):
     asyncio.run(trip())
 
 
-def test_a_server_that_falls_silent_in_tls_is_unanswered(authority):
+@pytest.mark.parametrize("answer", [Act.DROP, Act.RESET, "250-x\r\n" * 100_000])
+def test_a_server_that_gives_no_clear_answer_in_tls_is_unanswered(authority, answer):
     async def trip():
         async with FaultySmtp(tls=authority.server) as server:
-            server.at_dot = Act.DROP
+            server.at_dot = AtDot(True, answer)
             url = f"smtps://127.0.0.1:{server.port}?ca={authority.file}"
             conversation = await Conversation.open(parse("main", url), TIMEOUTS)
             await conversation.offer(letter())
@@ -160,6 +161,24 @@ def test_words_put_behind_the_starttls_reply_are_not_taken_for_encrypted_ones(au
 
     assert error.kind == "tls"
     assert "spoke on" in error.detail
+
+
+@pytest.mark.parametrize("answer", [Act.DROP, "421 4.3.2 Shutting down", "552 5.3.4 Too big"])
+def test_what_happens_in_tls_while_the_mark_is_committed_spares_the_dot(authority, answer):
+    async def trip():
+        async with FaultySmtp(tls=authority.server) as server:
+            url = f"smtps://127.0.0.1:{server.port}?ca={authority.file}"
+            conversation = await Conversation.open(parse("main", url), TIMEOUTS)
+            await conversation.offer(letter())
+            await server.until(lambda: server.heard("DATA"))
+            await server.tell_all(answer)
+            with pytest.raises((errors.Transient, errors.Permanent)):
+                await conversation.commit()
+            await server.until(lambda: server.open_connections == 0)
+
+            assert (server.accepted, server.dots) == ([], 0)
+
+    asyncio.run(trip())
 
 
 def test_a_server_that_speaks_no_tls_is_told_as_such(authority):
