@@ -1,88 +1,25 @@
-"""The admin: a window on jobs and workers, and the decision desk for dead letters.
-
-Everything is read-only. What people decide goes through the same functions that the API calls, one row at a
-time, and every row's result is reported.
-"""
+"""The decision desk."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
-import msgspec
 from django.contrib import admin, messages
-from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.functional import cached_property
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
-from jobs import decisions, payloads
+from jobs import decisions
+from jobs.admin.facts import as_history, as_text
+from jobs.admin.read_only import ReadOnly, TypeFilter
 from jobs.errors import Refused
-from jobs.models import Attempt, DeadLetter, Job, Worker
+from jobs.models import DeadLetter
 from jobs.states import Decision, Resolution
 
-COUNTED = 1000  # a list shows and counts no more than its newest rows
 DECIDED_AT_ONCE = 500
-SHOWN_CHARACTERS = 20_000
-
-COLOURS = {"completed": "success", "failed": "danger", "unknown": "warning", "running": "info"}
-
-
-class NewestRows(Paginator):
-    """Pages over the newest rows only, so that nothing ever counts a whole table."""
-
-    @cached_property
-    def count(self) -> int:
-        return self.object_list[:COUNTED].count()
-
-
-class ReadOnly(ModelAdmin):
-    """Nobody adds, changes or deletes here; who may look is Django's `view` permission."""
-
-    paginator = NewestRows
-    show_full_result_count = False
-    list_per_page = 50
-    list_max_show_all = 0
-    sortable_by = ()
-    search_by = "id"
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """By one exact id of a job; anything else would read the whole table."""
-        if not search_term.strip():
-            return queryset, False
-        try:
-            return queryset.filter(**{self.search_by: UUID(search_term.strip())}), False
-        except ValueError:
-            self.message_user(request, "Search for the whole id of a job.", messages.WARNING)
-            return queryset.none(), False
-
-
-class TypeFilter(admin.SimpleListFilter):
-    title = "type"
-    parameter_name = "type"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(type_, type_.replace("_", " ")) for type_ in payloads.SHAPES]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(type=self.value()) if self.value() else queryset
 
 
 class ResolutionFilter(admin.SimpleListFilter):
@@ -164,16 +101,17 @@ class DeadLetterAdmin(ReadOnly):
         self, request: HttpRequest, queryset: QuerySet[DeadLetter], done: str, decide: Callable[[int], None]
     ) -> None:
         """Each row on its own: one that is refused stops no other, and says why."""
+        ids = list(queryset.order_by("pk").values_list("pk", flat=True)[: DECIDED_AT_ONCE + 1])
         results: dict[tuple[int, str], list[int]] = defaultdict(list)
-        for id in queryset.order_by("pk").values_list("pk", flat=True)[:DECIDED_AT_ONCE]:
+        for id in ids[:DECIDED_AT_ONCE]:
             try:
                 decide(id)
                 results[messages.SUCCESS, done].append(id)
             except Refused as refusal:
                 results[messages.WARNING, f"Refused: {refusal.detail}"].append(id)
-        for (level, text), ids in results.items():
-            self.message_user(request, f"{text} ({len(ids)}: {', '.join(map(str, ids))})", level)
-        if queryset.count() > DECIDED_AT_ONCE:
+        for (level, text), decided in results.items():
+            self.message_user(request, f"{text} ({len(decided)}: {', '.join(map(str, decided))})", level)
+        if len(ids) > DECIDED_AT_ONCE:
             self.message_user(request, f"Only the first {DECIDED_AT_ONCE} were looked at.", messages.WARNING)
 
     # ── Columns and fields ────────────────────────────────────────────────────────────────────
@@ -221,103 +159,3 @@ class DeadLetterAdmin(ReadOnly):
     @display(description="attempts")
     def history(self, row: DeadLetter) -> SafeString | str:
         return as_history(row.job_id)
-
-
-@admin.register(Job)
-class JobAdmin(ReadOnly):
-    list_display = ("id", "type", "shown_status", "priority", "attempts", "created_at", "owner")
-    list_filter = ("status", TypeFilter, "priority")
-    list_select_related = ("owner",)
-    search_fields = ("id",)
-    search_help_text = "The id of a job"
-    fields = (
-        "id",
-        "owner",
-        "type",
-        "status",
-        "priority",
-        "attempts",
-        "max_attempts",
-        "deaths",
-        "created_at",
-        "updated_at",
-        "run_at",
-        "expires_at",
-        "finished_at",
-        "correlation_id",
-        "idempotency_key",
-        "dedupe_key",
-        "on_unknown",
-        "provider",
-        "worker",
-        "held_behind",
-        "duplicate_of",
-        "result_text",
-        "error_text",
-        "history",
-        "payload_text",
-    )
-    readonly_fields = ("result_text", "error_text", "history", "payload_text")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
-        found: QuerySet[Job] = super().get_queryset(request)
-        return found.defer("payload")  # lists show none, and a body may have megabytes
-
-    @display(description="status", label=COLOURS)
-    def shown_status(self, row: Job) -> str:
-        return row.status
-
-    @display(description="result")
-    def result_text(self, row: Job) -> SafeString | str:
-        return as_text(row.result)
-
-    @display(description="last error")
-    def error_text(self, row: Job) -> SafeString | str:
-        return as_text(row.last_error)
-
-    @display(description="attempts, one by one")
-    def history(self, row: Job) -> SafeString | str:
-        return as_history(row.id)
-
-    @display(description="payload")
-    def payload_text(self, row: Job) -> SafeString | str:
-        return as_text(row.payload)
-
-
-@admin.register(Worker)
-class WorkerAdmin(ReadOnly):
-    list_display = ("name", "state", "in_flight", "completed", "started_at", "beat_at")
-    list_filter = ("state",)
-    ordering = ("name", "id")
-
-
-def as_text(value: Any) -> SafeString | str:
-    """JSON for people, escaped, and cut where an attachment would fill the page."""
-    if value is None:
-        return "-"
-    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
-    if len(text) > SHOWN_CHARACTERS:
-        text = f"{text[:SHOWN_CHARACTERS]}\n… and {len(text) - SHOWN_CHARACTERS} more characters"
-    return format_html('<pre class="overflow-auto whitespace-pre-wrap break-words">{}</pre>', text)
-
-
-def as_history(job_id: UUID) -> SafeString | str:
-    """What was tried for a job, oldest first; the other side's words are escaped."""
-    attempts = Attempt.objects.filter(job_id=job_id).order_by("id")
-    lines = format_html_join(
-        "",
-        "<li><b>{}. {}</b> {} {} {} {}<br>{}</li>",
-        (
-            (
-                a.number,
-                a.outcome,
-                f"{a.ended_at:%Y-%m-%d %H:%M:%S} UTC",
-                a.provider or "",
-                a.kind or "",
-                "" if a.code is None else a.code,
-                a.detail,
-            )
-            for a in attempts
-        ),
-    )
-    return format_html("<ol>{}</ol>", lines) if lines else "-"
