@@ -68,12 +68,21 @@ def decode(raw: bytes) -> Any:
         raise InvalidRequest.field("body", f"The body is empty. {REMEDY}")
     try:
         return msgspec.json.decode(raw.removeprefix(BYTE_ORDER_MARK))
-    except UnicodeDecodeError as error:
-        raise InvalidRequest.field("body", f"Not UTF-8 at byte {error.start}. {REMEDY}") from None
+    except UnicodeDecodeError:
+        raise InvalidRequest.field("body", f"Not UTF-8{_where_not_utf8(raw)}. {REMEDY}") from None
     except RecursionError:
         raise InvalidRequest.field("body", f"Nested too deeply. {REMEDY}") from None
     except msgspec.DecodeError as error:
         raise InvalidRequest.field("body", f"{str(error).rstrip('.')}. {REMEDY}") from None
+
+
+def _where_not_utf8(raw: bytes) -> str:
+    """msgspec counts from the start of the string, people from the start of the body."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        return f" at byte {error.start}"
+    return ""
 
 
 class JsonParser(BaseParser):

@@ -1,0 +1,119 @@
+"""Callers of the API, and rows in the states that tests need."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from django.contrib.auth.models import User
+from django.http import HttpResponse
+from django.test import Client
+from django.utils import timezone
+from rest_framework_simplejwt.tokens import AccessToken
+from uuid_utils.compat import uuid7
+
+from jobs.intake import dedupe_hash
+from jobs.models import DeadLetter, Delivery, Job
+
+EMAIL: dict[str, Any] = {"to": "ann@example.org", "subject": "Hello", "text": "Hi."}
+
+_numbers = itertools.count(1)
+
+
+class Caller:
+    """A client of the API with a token of its own."""
+
+    def __init__(self, user: User | None, token: str | None = None) -> None:
+        self.user = user
+        self.client = Client()
+        token = token or (str(AccessToken.for_user(user)) if user else None)
+        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def get(self, path: str, params: dict[str, Any] | None = None, **headers: str) -> HttpResponse:
+        return self.client.get(path, params, headers=self.headers | _spelled(headers))
+
+    def post(self, path: str, body: Any = None, **headers: str) -> HttpResponse:
+        raw = body if isinstance(body, bytes) else msgspec.json.encode(body) if body is not None else b""
+        return self.client.generic(
+            "POST", path, raw, "application/x-www-form-urlencoded", headers=self.headers | _spelled(headers)
+        )
+
+    def add(self, **body: Any) -> HttpResponse:
+        return self.post("/addJob", {"type": "email", "payload": EMAIL} | body)
+
+
+def _spelled(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+@pytest.fixture
+def make_user(db: None) -> Callable[..., User]:
+    def make(**fields: Any) -> User:
+        return User.objects.create(username=f"user{next(_numbers)}", **fields)
+
+    return make
+
+
+@pytest.fixture
+def caller(make_user: Callable[..., User]) -> Caller:
+    return Caller(make_user())
+
+
+@pytest.fixture
+def stranger(make_user: Callable[..., User]) -> Caller:
+    return Caller(make_user())
+
+
+@pytest.fixture
+def nobody(db: None) -> Caller:
+    return Caller(None)
+
+
+def make_job(owner: User, **columns: Any) -> Job:
+    """A queued email job of this owner, or what `columns` make of it."""
+    job_id, now = uuid7(), timezone.now()
+    given: dict[str, Any] = {
+        "id": job_id,
+        "owner": owner,
+        "type": "email",
+        "priority": "default",
+        "status": "queued",
+        "accepted_as": "queued",
+        "payload": EMAIL,
+        "recipients": ["ann@example.org"],
+        "correlation_id": "made-by-a-test",
+        "fingerprint": b"0" * 16,
+        "dedupe_hash": dedupe_hash(owner.pk, str(job_id)),
+        "max_attempts": 5,
+        "run_at": now,
+        "on_unknown": "hold",
+        "created_at": now,
+        "updated_at": now,
+    }
+    if columns.get("status") in {"completed", "failed", "cancelled", "expired"}:
+        given["finished_at"] = now
+    return Job.objects.create(**given | columns)
+
+
+def make_dead_letter(owner: User, *, reason: str = "permanent", **columns: Any) -> DeadLetter:
+    """A dead letter that nobody has decided, with its job and, for an unknown, its delivery."""
+    error = {"kind": "refused", "code": 550, "detail": "No such user"}
+    status = "unknown" if reason == "unknown" else "failed"
+    claim = next(_numbers)
+    job = make_job(owner, status=status, claim=claim, attempts=1, last_error=error)
+    if reason == "unknown":
+        now = timezone.now()
+        Delivery.objects.create(
+            dedupe_hash=job.dedupe_hash,
+            job_id=job.id,
+            claim=claim,
+            state="unknown",
+            claimed_at=now,
+            dot_at=now,
+        )
+    given = {"job": job, "owner": owner, "type": job.type, "reason": reason, "error": error, "claim": claim}
+    return DeadLetter.objects.create(**given | {"died_at": timezone.now() - timedelta(seconds=1)} | columns)
