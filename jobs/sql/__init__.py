@@ -3,6 +3,11 @@
 Each file opens with its guard and with what zero rows mean. All are written for batches.
 Guards are the protocol's (I4): a statement names the state and the claim token that it expects,
 and the rows that come back are the answer.
+
+Two habits keep their plans on the primary keys, however large or fresh the tables (tests/jobs/transitions/
+test_statements.py): a guard on the status of jobs that are found by id is written `status || '' = 'queued'`, so
+that no partial index of a whole backlog looks cheaper; and a limited batch is updated by `id = ANY(ARRAY(…))`,
+because a join with it would be planned for a tenth of the table.
 """
 
 from __future__ import annotations

@@ -9,5 +9,5 @@ UPDATE jobs_job AS j SET
     deaths = CASE WHEN %(decision)s::text = 'send_again' THEN 0 ELSE j.deaths END,
     pushed_at = CASE WHEN %(decision)s::text = 'send_again' THEN now() ELSE j.pushed_at END,
     updated_at = now()
-WHERE j.id = %(id)s AND j.status = 'unknown' AND j.held_behind IS NULL
+WHERE j.id = %(id)s AND j.status || '' = 'unknown' AND j.held_behind IS NULL
 RETURNING j.id, j.priority

@@ -5,6 +5,6 @@ UPDATE jobs_job AS j SET
     duplicate_of = NULLIF(d.job_id, j.id),
     result = jsonb_strip_nulls(jsonb_build_object('duplicate_of', NULLIF(d.job_id, j.id)))
 FROM unnest(%(ids)s::uuid[], %(claims)s::bigint[]) AS b(id, claim), jobs_delivery AS d
-WHERE j.id = b.id AND j.claim = b.claim AND j.status = 'running'
+WHERE j.id = b.id AND j.claim = b.claim AND j.status || '' = 'running'
   AND d.dedupe_hash = j.dedupe_hash AND d.state = 'sent'
 RETURNING j.claim

@@ -5,11 +5,14 @@ WITH wanted AS (
     SELECT j.id, j.claim, j.dedupe_hash
     FROM jobs_job AS j
     JOIN unnest(%(ids)s::uuid[], %(claims)s::bigint[]) AS b(id, claim) ON j.id = b.id AND j.claim = b.claim
-    WHERE j.status = 'running'
+    WHERE j.status || '' = 'running'
     ORDER BY j.id
     FOR SHARE OF j
 ), one_per_key AS (
-    SELECT DISTINCT ON (dedupe_hash) id, claim, dedupe_hash FROM wanted ORDER BY dedupe_hash, id
+    SELECT DISTINCT ON (dedupe_hash) id, claim, dedupe_hash FROM wanted AS w
+    -- Only to spare locks: ON CONFLICT would wait for, and lock, rows that others are busy with.
+    WHERE coalesce((SELECT d.state FROM jobs_delivery AS d WHERE d.dedupe_hash = w.dedupe_hash), 'released') = 'released'
+    ORDER BY dedupe_hash, id
 )
 INSERT INTO jobs_delivery AS d (dedupe_hash, job_id, claim, state, claimed_at)
 SELECT dedupe_hash, id, claim, 'claimed', now() FROM one_per_key ORDER BY dedupe_hash

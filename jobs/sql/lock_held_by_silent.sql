@@ -4,6 +4,6 @@ FROM jobs_job AS j
 WHERE j.status = 'running' AND j.worker = ANY(%(workers)s::uuid[])
   AND NOT EXISTS (SELECT FROM jobs_worker AS w
                   WHERE w.id = j.worker AND w.beat_at >= now() - make_interval(secs => %(lease)s::float8))
-ORDER BY j.id
+ORDER BY j.worker, j.id
 LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED

@@ -1,9 +1,16 @@
 -- Unknowns whose job says what to do without a person. `resend` waits until the zombie's own wait for a
 -- reply is over, and only while the budget lasts.
+-- OFFSET 0: delivery and dead letter are looked up job by job; a join would read whole tables when many are unknown.
 SELECT l.id, j.on_unknown
 FROM jobs_job AS j
-JOIN jobs_delivery AS d ON d.dedupe_hash = j.dedupe_hash AND d.state = 'unknown' AND d.job_id = j.id
-JOIN jobs_deadletter AS l ON l.job_id = j.id AND l.claim = d.claim AND l.reason = 'unknown' AND l.resolution IS NULL
+CROSS JOIN LATERAL (
+    SELECT d.claim, d.dot_at FROM jobs_delivery AS d
+    WHERE d.dedupe_hash = j.dedupe_hash AND d.job_id = j.id AND d.state = 'unknown' OFFSET 0
+) AS d
+CROSS JOIN LATERAL (
+    SELECT l.id FROM jobs_deadletter AS l
+    WHERE l.job_id = j.id AND l.claim = d.claim AND l.reason = 'unknown' AND l.resolution IS NULL OFFSET 0
+) AS l
 WHERE j.status = 'unknown' AND j.held_behind IS NULL
   AND (j.on_unknown = 'assume_sent'
        OR (j.on_unknown = 'resend' AND j.attempts < j.max_attempts

@@ -9,9 +9,9 @@ WITH old AS (
                       (l.resolution IS NULL OR l.resolved_at > now() - make_interval(days => %(decided_days)s::int)))
     ORDER BY finished_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), history AS (
-    DELETE FROM jobs_attempt WHERE job_id IN (SELECT id FROM old)
+    DELETE FROM jobs_attempt WHERE job_id = ANY(ARRAY(SELECT id FROM old))
 ), letters AS (
-    DELETE FROM jobs_deadletter WHERE job_id IN (SELECT id FROM old)
+    DELETE FROM jobs_deadletter WHERE job_id = ANY(ARRAY(SELECT id FROM old))
 )
-DELETE FROM jobs_job WHERE id IN (SELECT id FROM old)
+DELETE FROM jobs_job WHERE id = ANY(ARRAY(SELECT id FROM old))
 RETURNING id

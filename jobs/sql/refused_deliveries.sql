@@ -10,6 +10,6 @@ FROM unnest(%(ids)s::uuid[], %(hashes)s::bytea[], %(claims)s::bigint[], %(finals
     AS b(id, hash, claim, final, marked)
 JOIN jobs_job AS j ON j.id = b.id
 WHERE d.dedupe_hash = b.hash AND d.claim = b.claim
-  AND ((j.status = 'running' AND j.claim = b.claim) OR j.status = 'unknown')
+  AND ((j.status || '' = 'running' AND j.claim = b.claim) OR j.status || '' = 'unknown')
   AND CASE WHEN b.marked THEN d.state IN ('dot', 'unknown') ELSE d.state = 'claimed' END
 RETURNING b.claim, d.state

@@ -7,5 +7,5 @@ UPDATE jobs_job AS j SET
 FROM unnest(%(ids)s::uuid[], %(claims)s::bigint[], %(statuses)s::text[], %(waits)s::float8[], %(errors)s::jsonb[])
     AS b(id, claim, status, wait, error)
 WHERE j.id = b.id AND j.held_behind IS NULL
-  AND ((j.status = 'running' AND j.claim = b.claim) OR j.status = 'unknown')
+  AND ((j.status || '' = 'running' AND j.claim = b.claim) OR j.status || '' = 'unknown')
 RETURNING j.claim

@@ -4,12 +4,12 @@ WITH lost AS (
     SELECT j.id FROM jobs_job AS j
     WHERE j.status = 'queued' AND j.priority = %(priority)s
       AND j.pushed_at < coalesce((SELECT min(h.pushed_at) FROM jobs_job AS h
-                                  WHERE h.id = ANY(%(head)s::uuid[]) AND h.status = 'queued'), now())
+                                  WHERE h.id = ANY(%(head)s::uuid[]) AND h.status || '' = 'queued'), now())
                         - make_interval(secs => %(grace)s::float8)
     ORDER BY j.pushed_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 )
 UPDATE jobs_job AS j SET pushed_at = now()
-FROM lost WHERE j.id = lost.id AND j.status = 'queued'
+WHERE j.id = ANY(ARRAY(SELECT id FROM lost))
 RETURNING j.id, j.priority

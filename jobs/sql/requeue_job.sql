@@ -4,5 +4,5 @@ UPDATE jobs_job AS j SET
     pushed_at = now(), updated_at = now()
 FROM jobs_deadletter AS l
 WHERE l.id = %(dead_letter)s AND l.resolution IS NULL AND l.reason NOT IN ('unknown', 'dropped')
-  AND j.id = l.job_id AND j.status = 'failed' AND j.payload IS NOT NULL
+  AND j.id = l.job_id AND j.status || '' = 'failed' AND j.payload IS NOT NULL
 RETURNING j.id, j.priority

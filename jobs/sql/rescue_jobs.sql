@@ -6,5 +6,5 @@ UPDATE jobs_job AS j SET
     last_error = coalesce(b.error, j.last_error)
 FROM unnest(%(ids)s::uuid[], %(claims)s::bigint[], %(statuses)s::text[], %(errors)s::jsonb[])
     AS b(id, claim, status, error)
-WHERE j.id = b.id AND j.claim = b.claim AND j.status = 'running'
+WHERE j.id = b.id AND j.claim = b.claim AND j.status || '' = 'running'
 RETURNING j.id, j.claim, j.status, j.priority

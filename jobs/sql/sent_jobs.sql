@@ -5,5 +5,5 @@ UPDATE jobs_job AS j SET
     in_doubt = false
 FROM unnest(%(ids)s::uuid[], %(claims)s::bigint[], %(results)s::jsonb[]) AS b(id, claim, result)
 WHERE j.id = b.id AND j.held_behind IS NULL
-  AND ((j.status = 'running' AND j.claim = b.claim) OR j.status IN ('unknown', 'queued', 'scheduled', 'failed'))
+  AND ((j.status || '' = 'running' AND j.claim = b.claim) OR j.status || '' IN ('unknown', 'queued', 'scheduled', 'failed'))
 RETURNING j.claim

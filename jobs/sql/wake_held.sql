@@ -1,14 +1,16 @@
 -- Held jobs whose key is no longer unknown → queued (level-triggered: trace 8).
+-- The key is looked up job by job: a join would read whole tables when many are held.
 WITH woken AS (
     SELECT j.id FROM jobs_job AS j
-    JOIN jobs_delivery AS d ON d.dedupe_hash = j.dedupe_hash
-    WHERE j.status = 'unknown' AND j.held_behind IS NOT NULL AND d.state NOT IN ('unknown', 'dropped')
-    ORDER BY j.id
+    WHERE j.status = 'unknown' AND j.held_behind IS NOT NULL
+      AND coalesce((SELECT d.state FROM jobs_delivery AS d WHERE d.dedupe_hash = j.dedupe_hash), 'released')
+          NOT IN ('unknown', 'dropped')
+    ORDER BY j.dedupe_hash
     LIMIT %(limit)s
-    FOR UPDATE OF j SKIP LOCKED
+    FOR UPDATE SKIP LOCKED
 )
 UPDATE jobs_job AS j SET
     status = 'queued', held_behind = NULL, result = NULL, attempts = greatest(j.attempts - 1, 0),
     pushed_at = now(), updated_at = now()
-FROM woken WHERE j.id = woken.id
+WHERE j.id = ANY(ARRAY(SELECT id FROM woken))
 RETURNING j.id, j.priority
