@@ -47,6 +47,12 @@ def delivery_keys(claims: Iterable[Claim]) -> dict[str, list[Any]]:
     return {"hashes": [c.dedupe_hash for c in claims], "claims": [c.token for c in claims]}
 
 
+def both_keys(claims: Iterable[Claim]) -> dict[str, list[Any]]:
+    """What names these claims' jobs and deliveries, in the order given."""
+    claims = list(claims)
+    return job_keys(claims) | {"hashes": [c.dedupe_hash for c in claims]}
+
+
 def tokens_from(statement: str, keys: dict[str, list[Any]]) -> set[int]:
     """The tokens that a guarded statement moved; asks nobody when there is nothing to ask."""
     return {row.claim for row in run(statement, **keys)} if keys["claims"] else set()
@@ -72,5 +78,5 @@ def write_history(settlements: Sequence[Settlement]) -> None:
         kinds=[s.kind for s in settlements],
         codes=[s.code for s in settlements],
         details=[s.detail for s in settlements],
-        tooks=[s.took_seconds for s in settlements],
+        tooks=[float(s.took_seconds) for s in settlements],
     )

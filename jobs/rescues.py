@@ -49,11 +49,13 @@ def sweep(worker: UUID, tokens: Collection[int], *, poison_deaths: int) -> Rescu
     return _give_back(held, poison_deaths=poison_deaths, is_death=False)
 
 
+@move
 def own_running(worker: UUID) -> set[int]:
     """The tokens that PostgreSQL says this worker holds."""
     return {row.claim for row in run("own_running", worker=worker)}
 
 
+@move
 def holding_workers() -> dict[UUID, datetime | None]:
     """The workers that hold running jobs, with their last heartbeat (None: their row is gone)."""
     return {row.worker: row.beat_at for row in run("holding_workers")}
@@ -63,6 +65,7 @@ def _give_back(held: Sequence[Any], *, poison_deaths: int, is_death: bool) -> Re
     """Steps 2 and 3 of a rescue: deliveries, in a statement after the lock, then jobs by what those returned."""
     if not held:
         return Rescue()
+    held = sorted(held, key=lambda row: bytes(row.dedupe_hash))  # the lock order of deliveries
     poisonous = {row.claim for row in held if is_death and row.deaths + 1 >= poison_deaths}
     rows = run(
         "rescue_deliveries",

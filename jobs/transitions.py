@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from jobs.batches import as_claim, as_json, bury, delivery_keys, job_keys, tokens_from, write_history
+from jobs.batches import as_claim, as_json, both_keys, bury, delivery_keys, job_keys, tokens_from, write_history
 from jobs.claims import Claim, Waiting
 from jobs.database import move
 from jobs.errors import NotFound, TooLate
@@ -69,17 +69,15 @@ def pass_gate(claims: Sequence[Claim], *, said_sent: Collection[int] = (), wait_
     `said_sent` are tokens whose key L1 calls sent; they ask L2 through the duplicate's own guard, and
     go to the gate like everybody if L1 lied.
     """
-    by_token = {c.token: c for c in claims}
-    duplicates = tokens_from("duplicate", job_keys([by_token[token] for token in said_sent]))
+    claims = sorted(claims, key=lambda c: c.job_id)
+    duplicates = tokens_from("duplicate", job_keys(c for c in claims if c.token in said_sent))
     asking = [c for c in claims if c.token not in duplicates]
     admitted = tokens_from("gate", job_keys(asking))
     outside = [c for c in asking if c.token not in admitted]
     standing = {row.claim: row.state for row in run("gate_standing", **job_keys(outside))} if outside else {}
-    sent = [by_token[token] for token, state in standing.items() if state == DeliveryState.SENT]
-    closed = [by_token[token] for token, state in standing.items() if state in CLOSED_TO_OTHERS]
-    duplicates |= tokens_from("duplicate", job_keys(sent))
-    held = tokens_from("hold", job_keys(closed))
-    rest = [by_token[token] for token in standing if token not in duplicates | held]
+    duplicates |= tokens_from("duplicate", job_keys(c for c in outside if standing.get(c.token) == DeliveryState.SENT))
+    held = tokens_from("hold", job_keys(c for c in outside if standing.get(c.token) in CLOSED_TO_OTHERS))
+    rest = [c for c in outside if c.token in standing and c.token not in duplicates | held]
     put_back = _put_back_jobs(rest, wait_seconds=wait_seconds)
     return Standing(admitted, duplicates, held, put_back)
 
@@ -89,8 +87,8 @@ CLOSED_TO_OTHERS = frozenset({DeliveryState.UNKNOWN, DeliveryState.DROPPED})
 
 @move
 def put_back(claims: Sequence[Claim], *, wait_seconds: float) -> set[int]:
-    """Give jobs back without spending an attempt; nothing of theirs was marked."""
-    returned = _put_back_jobs(claims, wait_seconds=wait_seconds)
+    """Give jobs back without spending an attempt; nothing of theirs was marked. A marked one stays (K1)."""
+    returned = _put_back_jobs(sorted(claims, key=lambda c: c.job_id), wait_seconds=wait_seconds)
     run("release_claimed", **delivery_keys(claims))
     return returned
 
@@ -104,21 +102,20 @@ def mark(marks: Sequence[tuple[Claim, str]]) -> set[int]:
 
 
 def _put_back_jobs(claims: Sequence[Claim], *, wait_seconds: float) -> set[int]:
-    return tokens_from("put_back_jobs", job_keys(claims) | {"waits": [wait_seconds] * len(claims)})
+    return tokens_from("put_back_jobs", job_keys(claims) | {"waits": [float(wait_seconds)] * len(claims)})
 
 
 @move
 def unmark(claims: Sequence[Claim], *, wait_seconds: float) -> set[int]:
     """The mark's answer was lost and no dot was written: free the rows whether or not the mark arrived."""
     lock_jobs(claims)
-    freed = {row.claim for row in run("unmark_deliveries", **job_keys(claims), hashes=[c.dedupe_hash for c in claims])}
+    freed = tokens_from("unmark_deliveries", both_keys(sorted(claims, key=lambda c: c.dedupe_hash)))
     ours = [c for c in claims if c.token in freed]
     if ours:
         run("unmark_jobs", **job_keys(ours), wait=wait_seconds)
         run("close_dead_letters", **job_keys(ours))
     never_gated = [c for c in claims if c.token not in freed]
-    _put_back_jobs(never_gated, wait_seconds=wait_seconds)
-    return freed
+    return freed | _put_back_jobs(never_gated, wait_seconds=wait_seconds)
 
 
 @move
@@ -140,9 +137,9 @@ def settle(settlements: Sequence[Settlement]) -> dict[int, Status]:
     A token that is missing was declared dead, decided or overtaken meanwhile: history keeps what the
     other side said, the state stays.
     """
+    settlements = sorted(settlements, key=lambda s: s.claim.dedupe_hash)  # the lock order of deliveries
     lock_jobs([s.claim for s in settlements])
-    moved: dict[int, Status] = {}
-    moved |= _settle_sent([s for s in settlements if s.outcome is Outcome.SENT])
+    moved = _settle_sent([s for s in settlements if s.outcome is Outcome.SENT])
     moved |= _settle_refused([s for s in settlements if s.outcome in REFUSALS])
     moved |= _settle_unanswered([s for s in settlements if s.outcome is Outcome.UNKNOWN])
     write_history(settlements)
@@ -162,11 +159,9 @@ def _settle_sent(settlements: Sequence[Settlement]) -> dict[int, Status]:
 def _settle_refused(settlements: Sequence[Settlement]) -> dict[int, Status]:
     if not settlements:
         return {}
-    claims = [s.claim for s in settlements]
     rows = run(
         "refused_deliveries",
-        **job_keys(claims),
-        hashes=[c.dedupe_hash for c in claims],
+        **both_keys(s.claim for s in settlements),
         finals=[s.is_final for s in settlements],
         marked=[s.marked for s in settlements],
     )
@@ -174,18 +169,23 @@ def _settle_refused(settlements: Sequence[Settlement]) -> dict[int, Status]:
     ours = [s for s in settlements if s.claim.token in state]
     statuses = [_after_refusal(s, state[s.claim.token]) for s in ours]
     if ours:
-        keys = job_keys([s.claim for s in ours])
         run(
             "refused_jobs",
-            **keys,
+            **job_keys(s.claim for s in ours),
             statuses=[status.value for status in statuses],
-            waits=[s.wait_seconds for s in ours],
+            waits=[float(s.wait_seconds) for s in ours],
             errors=[as_json(s.error) for s in ours],
         )
-        run("close_dead_letters", **keys)
-        dead = [(s, status) for s, status in zip(ours, statuses, strict=True) if status is not Status.SCHEDULED]
-        bury([_dead(s, Reason.UNKNOWN if status is Status.UNKNOWN else s.reason) for s, status in dead])
+        _tell_dead_letters(list(zip(ours, statuses, strict=True)))
     return dict(zip([s.claim.token for s in ours], statuses, strict=True))
+
+
+def _tell_dead_letters(refused: Sequence[tuple[Settlement, Status]]) -> None:
+    """A refusal answers the claim's open unknown, unless it is (still) in doubt: that one waits for a person."""
+    answered = [s.claim for s, status in refused if status is not Status.UNKNOWN]
+    run("close_dead_letters", **job_keys(answered))
+    bury([(s.claim.job_id, s.claim.token, s.reason) for s, status in refused if status is Status.FAILED])
+    bury([(s.claim.job_id, s.claim.token, Reason.UNKNOWN) for s, status in refused if status is Status.UNKNOWN])
 
 
 def _after_refusal(settlement: Settlement, delivery_state: str) -> Status:
@@ -194,16 +194,12 @@ def _after_refusal(settlement: Settlement, delivery_state: str) -> Status:
     return Status.FAILED if settlement.is_final else Status.SCHEDULED
 
 
-def _dead(settlement: Settlement, reason: Reason) -> tuple[UUID, int, Reason]:
-    return settlement.claim.job_id, settlement.claim.token, reason
-
-
 def _settle_unanswered(settlements: Sequence[Settlement]) -> dict[int, Status]:
     unanswered = tokens_from("unanswered_deliveries", delivery_keys(s.claim for s in settlements))
     ours = [s for s in settlements if s.claim.token in unanswered]
     if ours:
         run("unanswered_jobs", **job_keys([s.claim for s in ours]), errors=[as_json(s.error) for s in ours])
-        bury([_dead(s, Reason.UNKNOWN) for s in ours])
+        bury([(s.claim.job_id, s.claim.token, Reason.UNKNOWN) for s in ours])
     return dict.fromkeys(unanswered, Status.UNKNOWN)
 
 
@@ -230,6 +226,7 @@ def wake_held(*, limit: int) -> list[Waiting]:
     return [Waiting(row.id, row.priority) for row in run("wake_held", limit=limit)]
 
 
+@move
 def policy_due(*, patience_seconds: float, limit: int) -> list[tuple[int, str]]:
     """(dead letter, on_unknown) of unknowns that their job's policy may decide now."""
     return [(row.id, row.on_unknown) for row in run("policy_due", patience=patience_seconds, limit=limit)]
@@ -278,6 +275,7 @@ def requeue(dead_letter: int, *, by: int | None) -> Waiting:
 @move
 def discard(dead_letter: int, *, by: int | None) -> None:
     """Put a dead letter aside for good; its job stays failed."""
+    _lock_job_of(dead_letter)
     if not run("discard_dead_letter", dead_letter=dead_letter, by=by):
         raise TooLate("Only an undecided dead letter can be discarded; an unknown is dropped through resolve.")
 
@@ -290,11 +288,13 @@ def _lock_job_of(dead_letter: int) -> None:
 # ── Workers ───────────────────────────────────────────────────────────────────────────────────
 
 
+@move
 def beat(worker: UUID, *, name: str, state: str, in_flight: int, completed: int) -> None:
     """A worker says that it lives."""
     run("beat", id=worker, name=name, state=state, in_flight=in_flight, completed=completed)
 
 
+@move
 def leave(worker: UUID) -> None:
     """A worker ends in order."""
     run("leave", id=worker)

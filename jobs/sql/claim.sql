@@ -2,13 +2,13 @@
 -- Guard: queued. A job in doubt does not expire: an earlier dot of it may still be accepted (trace 9).
 -- Missing rows: another's, cancelled or stale; drop the id.
 WITH mine AS (
-    SELECT id FROM jobs_job
-    WHERE id = ANY(%(ids)s::uuid[]) AND status = 'queued'
+    SELECT id, (expires_at < now() AND NOT in_doubt) IS TRUE AS too_old  -- of the row as locked, not as first seen
+    FROM jobs_job
+    WHERE id = ANY(%(ids)s::uuid[]) AND status || '' = 'queued'
     ORDER BY id
     FOR UPDATE
 ), tokens AS (
-    SELECT j.id, nextval('claims') AS token, (j.expires_at < now() AND NOT j.in_doubt) IS TRUE AS too_old
-    FROM mine JOIN jobs_job AS j USING (id)
+    SELECT id, nextval('claims') AS token, too_old FROM mine
 )
 UPDATE jobs_job AS j SET
     status = CASE WHEN t.too_old THEN 'expired' ELSE 'running' END,
