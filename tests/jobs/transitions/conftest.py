@@ -1,0 +1,20 @@
+"""After every test of a move the books must balance: K1 and K2, and nothing sent twice, whatever was played."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from jobs.audit import audit
+
+
+@pytest.fixture(autouse=True)
+def balanced_books(request: pytest.FixtureRequest) -> Iterator[None]:
+    marker = request.node.get_closest_marker("django_db")
+    if marker is None:
+        yield
+        return
+    request.getfixturevalue("transactional_db" if marker.kwargs.get("transaction") else "db")
+    yield
+    assert [finding for finding in audit() if not finding.is_ok] == []
