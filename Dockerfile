@@ -1,0 +1,37 @@
+# One image for every role. By default it is the API; the worker, the clock and migrations are commands:
+#   docker run … sendonce python manage.py run_worker
+
+# The compiler's side of the house stays behind: only the finished venv goes on.
+FROM python:3.12-slim-bookworm AS builder
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /build
+RUN python -m venv --without-pip /venv
+COPY requirements.txt .
+RUN pip --python /venv/bin/python install --no-cache-dir --requirement requirements.txt
+
+FROM python:3.12-slim-bookworm
+ENV PATH=/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    # The file system may be read-only; bytecode is compiled below.
+    PYTHONDONTWRITEBYTECODE=1 \
+    # gunicorn's own name for its number of processes.
+    WEB_CONCURRENCY=2
+WORKDIR /app
+
+# A fixed number, so that volumes and Kubernetes can name it. /secrets belongs to it: a volume there inherits that.
+RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sendonce \
+    && install --directory --owner sendonce --group sendonce /secrets
+
+# Changes rarely, weighs most: first. The code belongs to root; the user can read it and no more.
+COPY --from=builder /venv /venv
+COPY . .
+# Dummy secrets, in this command only: settings refuse to load without any.
+RUN SECRET_KEY=build JWT_SIGNING_KEY=build python manage.py collectstatic --noinput --verbosity 0 \
+    && python -m compileall -q jobs migrations scheduler workers
+
+USER 10001:10001
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
+    CMD ["python", "-IS", "deploy/compose/probe.py", "http://127.0.0.1:8000/health/live"]
+# Exec form: gunicorn is process 1 and gets SIGTERM itself.
+CMD ["gunicorn", "--config", "scheduler/gunicorn_conf.py", "--bind", "0.0.0.0:8000"]
