@@ -11,8 +11,10 @@ duplicate: ids and short marks live here, everything that matters lives in Postg
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -32,6 +34,7 @@ Away = redis.RedisError  # what every call here may raise, except those that say
 
 SENT = b"sent"
 PATIENCE_SECONDS = 2.0  # a Redis that is slower than this counts as gone
+LEFT_ALONE_SECONDS = 4.0  # after it hung; longer than a taker needs from one vain wait to the next (2 s and 1 s)
 
 
 @cache
@@ -41,8 +44,34 @@ def _redis() -> redis.Redis:
         socket_timeout=PATIENCE_SECONDS,
         socket_connect_timeout=PATIENCE_SECONDS,
         health_check_interval=15,
-        retry=Retry(NoBackoff(), 1),  # one fresh connection, then the caller goes on without Redis
+        # One fresh connection when the old one was dead; who waited in vain does not wait again.
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
     )
+
+
+class LeftAlone(redis.RedisError):
+    """Redis hung a moment ago and is not asked."""
+
+
+_left_alone_until = 0.0  # on the monotonic clock, for all threads of this process
+
+
+@contextmanager
+def _asking(*, anyway: bool = False) -> Iterator[redis.Redis]:
+    """Redis, unless it hung a moment ago: what everybody can do without costs one wait, not one wait each.
+
+    `anyway`: for callers that want Redis itself; an answer to them ends the silence for all.
+    """
+    global _left_alone_until
+    if not anyway and time.monotonic() < _left_alone_until:
+        raise LeftAlone
+    try:
+        yield _redis()
+    except redis.TimeoutError:
+        _left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
+        raise
+    if anyway:
+        _left_alone_until = 0.0
 
 
 def _list(priority: str) -> str:
@@ -59,7 +88,8 @@ def _idem(owner_id: int, key: str) -> str:
 
 def ping() -> None:
     """Raises Away when Redis does not answer."""
-    _redis().ping()
+    with _asking(anyway=True) as client:
+        client.ping()
 
 
 # ── The doorbell ──────────────────────────────────────────────────────────────────────────────
@@ -73,7 +103,7 @@ def push(waiting: Iterable[Waiting]) -> bool:
     if not by_priority:
         return True
     try:
-        with _redis().pipeline(transaction=False) as pipe:
+        with _asking() as client, client.pipeline(transaction=False) as pipe:
             for priority, ids in by_priority.items():
                 pipe.lpush(_list(priority), *ids)
             pipe.execute()
@@ -89,7 +119,8 @@ def take(priorities: Sequence[str], *, limit: int, timeout_seconds: float) -> li
     Up to `limit` of one priority, or an empty list after `timeout_seconds` (< PATIENCE_SECONDS). Raises Away.
     """
     priority_of = {_list(priority): priority for priority in priorities}
-    answer: Any = _redis().blmpop(timeout_seconds, len(priority_of), *priority_of, direction="RIGHT", count=limit)
+    with _asking(anyway=True) as client:
+        answer: Any = client.blmpop(timeout_seconds, len(priority_of), *priority_of, direction="RIGHT", count=limit)
     if not answer:
         return []
     name, ids = answer
@@ -98,13 +129,14 @@ def take(priorities: Sequence[str], *, limit: int, timeout_seconds: float) -> li
 
 def head(priority: str, *, limit: int) -> list[UUID]:
     """The ids that will be taken next."""
-    raw: Any = _redis().lrange(_list(priority), -limit, -1)
+    with _asking(anyway=True) as client:
+        raw: Any = client.lrange(_list(priority), -limit, -1)
     return [UUID(bytes=item) for item in raw if len(item) == 16]
 
 
 def depths() -> dict[str, int]:
     """How many ids wait in each list (stale and double ones included)."""
-    with _redis().pipeline(transaction=False) as pipe:
+    with _asking(anyway=True) as client, client.pipeline(transaction=False) as pipe:
         for priority in Priority:
             pipe.llen(_list(priority))
         return dict(zip([p.value for p in Priority], pipe.execute(), strict=True))
@@ -120,7 +152,7 @@ def ask_gate(claims: Sequence[Claim]) -> set[int]:
     Never raises.
     """
     try:
-        with _redis().pipeline(transaction=False) as pipe:
+        with _asking() as client, client.pipeline(transaction=False) as pipe:
             for claim in claims:
                 pipe.set(_gate(claim.dedupe_hash), claim.token, nx=True, get=True, ex=tunables().gate_ttl_seconds)
             answers = pipe.execute(raise_on_error=False)
@@ -132,7 +164,7 @@ def ask_gate(claims: Sequence[Claim]) -> set[int]:
 def remember_sent(hashes: Iterable[bytes]) -> None:
     """After the commit of `sent`: later duplicates need not take a row. Never raises."""
     try:
-        with _redis().pipeline(transaction=False) as pipe:
+        with _asking() as client, client.pipeline(transaction=False) as pipe:
             for dedupe_hash in hashes:
                 pipe.set(_gate(dedupe_hash), SENT, ex=tunables().gate_ttl_seconds)
             pipe.execute()
@@ -146,7 +178,8 @@ def remember_sent(hashes: Iterable[bytes]) -> None:
 def remember_key(owner_id: int, key: str, job_id: UUID) -> None:
     """After the commit: this key led to this job. Never raises."""
     try:
-        _redis().set(_idem(owner_id, key), job_id.bytes, ex=tunables().idempotency_hours * 3600)
+        with _asking() as client:
+            client.set(_idem(owner_id, key), job_id.bytes, ex=tunables().idempotency_hours * 3600)
     except Away:
         return
 
@@ -154,7 +187,8 @@ def remember_key(owner_id: int, key: str, job_id: UUID) -> None:
 def recall_key(owner_id: int, key: str) -> UUID | None:
     """The job that this key led to, if Redis knows; the caller reads its row (PROTOCOL trace 19). Never raises."""
     try:
-        raw: Any = _redis().get(_idem(owner_id, key))
+        with _asking() as client:
+            raw: Any = client.get(_idem(owner_id, key))
     except Away:
         return None
     return UUID(bytes=raw) if raw and len(raw) == 16 else None
