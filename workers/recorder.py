@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from django.db import Error as DatabaseError
 from django.db import connection
 
 from jobs import queue, transitions
@@ -63,30 +62,27 @@ class Group:
     """What is committed together, by kind. Settlements lock jobs, marks only deliveries: so they go first."""
 
     entries: Sequence[Entry]
-    moved: dict[int, Any] = field(default_factory=dict)
+    settled: dict[int, Status] = field(default_factory=dict)
+    marked: set[int] = field(default_factory=set)
 
     def commit(self) -> None:
-        """One transaction for all; `moved` says afterwards which tokens really moved."""
-        self.moved = move(self._write)()
+        """One transaction for all; `settled` and `marked` say afterwards which tokens really moved."""
+        self.settled, self.marked = move(self._write)()
 
-    def _write(self) -> dict[int, Any]:
+    def _write(self) -> tuple[dict[int, Status], set[int]]:
         settlements = [r for r, _ in self.entries if isinstance(r, Settlement)]
         put_backs = [r for r, _ in self.entries if isinstance(r, PutBack) and not r.unmark]
         unmarks = [r for r, _ in self.entries if isinstance(r, PutBack) and r.unmark]
         marks = [(r.claim, r.provider) for r, _ in self.entries if isinstance(r, Mark)]
-        moved: dict[int, Any] = {}
         transitions.lock_jobs([r.claim for r, _ in self.entries if not isinstance(r, Mark)])
-        if settlements:
-            moved |= transitions.settle(settlements)
+        settled = transitions.settle(settlements) if settlements else {}
         if put_backs:
             wait = max(r.wait_seconds for r in put_backs)
-            moved |= dict.fromkeys(transitions.put_back([r.claim for r in put_backs], wait_seconds=wait))
+            transitions.put_back([r.claim for r in put_backs], wait_seconds=wait)
         if unmarks:
             wait = max(r.wait_seconds for r in unmarks)
-            moved |= dict.fromkeys(transitions.unmark([r.claim for r in unmarks], wait_seconds=wait))
-        if marks:
-            moved |= dict.fromkeys(transitions.mark(marks))
-        return moved
+            transitions.unmark([r.claim for r in unmarks], wait_seconds=wait)
+        return settled, transitions.mark(marks) if marks else set()
 
     def halves(self) -> tuple[Group, Group]:
         middle = len(self.entries) // 2
@@ -134,8 +130,7 @@ class Recorder:
         try:
             while not self._is_done():
                 self._pulse.tick("recorder")
-                entries, self._backlog = self._backlog or self._gather(), []
-                if entries:
+                if entries := self._gather():
                     self._commit(Group(entries))
         finally:
             connection.close()
@@ -153,8 +148,10 @@ class Recorder:
         return self._abandoned.is_set() or (self._stopping.is_set() and nothing_left)
 
     def _gather(self) -> list[Entry]:
+        """What was kept, and what has come meanwhile: while PostgreSQL is away, new marks are to fail too."""
+        entries, self._backlog = self._backlog, []
         try:
-            entries = [self._entries.get(timeout=IDLE_SECONDS)]
+            entries = entries or [self._entries.get(timeout=IDLE_SECONDS)]
         except fifo.Empty:
             return []
         while len(entries) < LARGEST_GROUP and not self._entries.empty():
@@ -164,7 +161,7 @@ class Recorder:
     def _commit(self, group: Group) -> None:
         try:
             group.commit()
-        except DatabaseError as error:
+        except Exception as error:  # a value that cannot even be written down, too, is one row's fault
             if is_away(error):
                 self._wait_for_postgres(group, error)
             else:
@@ -175,16 +172,16 @@ class Recorder:
     def _answer(self, group: Group) -> None:
         over = [request.claim.token for request, _ in group.entries if not isinstance(request, Mark)]
         self._on_over(over)
-        _answer_all([(future, _answer_to(request, group.moved)) for request, future in group.entries])
+        _answer_all([(future, _answer_to(request, group)) for request, future in group.entries])
         queue.remember_sent(
             request.claim.dedupe_hash
             for request, _ in group.entries
             if isinstance(request, Settlement)
             and request.outcome is Outcome.SENT
-            and request.claim.token in group.moved
+            and request.claim.token in group.settled
         )
 
-    def _wait_for_postgres(self, group: Group, error: DatabaseError) -> None:
+    def _wait_for_postgres(self, group: Group, error: Exception) -> None:
         """Marks fail now. The rest is kept: its guards make a repeated write harmless."""
         log.warning("postgres_away", error=type(error).__name__, kept=len(group.entries))
         marks = [entry for entry in group.entries if isinstance(entry[0], Mark)]
@@ -192,7 +189,7 @@ class Recorder:
         self._backlog += [entry for entry in group.entries if not isinstance(entry[0], Mark)]
         self._abandoned.wait(RETRY_SECONDS)
 
-    def _split(self, group: Group, error: DatabaseError) -> None:
+    def _split(self, group: Group, error: Exception) -> None:
         """One row that PostgreSQL will not take must not take the others with it (PROTOCOL trace 15)."""
         if len(group.entries) > 1:
             for half in group.halves():
@@ -205,10 +202,10 @@ class Recorder:
         _answer_all([(future, MarkUncertain() if isinstance(request, Mark) else error)])
 
 
-def _answer_to(request: Request, moved: dict[int, Any]) -> Any:
-    if isinstance(request, Mark) and request.claim.token not in moved:
-        return ClaimLost()
-    return moved.get(request.claim.token)
+def _answer_to(request: Request, group: Group) -> Any:
+    if isinstance(request, Mark):
+        return None if request.claim.token in group.marked else ClaimLost()
+    return group.settled.get(request.claim.token) if isinstance(request, Settlement) else None
 
 
 def _answer_all(answers: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
