@@ -14,7 +14,11 @@ class Pulse:
     def tick(self, part: str) -> None:
         self._ticks[part] = time.monotonic()
 
+    def forget(self, part: str) -> None:
+        """It has ended in order: its silence means nothing any more."""
+        self._ticks.pop(part, None)
+
     def silent(self, *, for_seconds: float) -> list[str]:
         """The parts that have not ticked for so long."""
         now = time.monotonic()
-        return [part for part, at in self._ticks.items() if now - at > for_seconds]
+        return [part for part, at in list(self._ticks.items()) if now - at > for_seconds]

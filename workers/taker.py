@@ -67,6 +67,7 @@ class Taker:
                 self._pulse.tick("taker")
                 self._step()
         finally:
+            self._pulse.forget("taker")  # a drain goes on without it, and so must the heartbeat
             connection.close()
 
     def _step(self) -> None:
