@@ -18,6 +18,7 @@ class Slots:
         self.completed = 0
         self._claims: dict[int, Claim] = {}
         self._changed = threading.Condition()
+        self._is_awake = False
 
     def __len__(self) -> int:
         return len(self._claims)
@@ -46,10 +47,14 @@ class Slots:
         """
         handful = max(1, self.capacity // 4)
         with self._changed:
-            self._changed.wait_for(lambda: len(self._claims) < self.capacity, timeout)
-            self._changed.wait_for(lambda: self.capacity - len(self._claims) >= handful, CHUNK_PATIENCE_SECONDS)
+            self._changed.wait_for(lambda: self._is_awake or len(self._claims) < self.capacity, timeout)
+            self._changed.wait_for(
+                lambda: self._is_awake or self.capacity - len(self._claims) >= handful, CHUNK_PATIENCE_SECONDS
+            )
             return self.capacity - len(self._claims)
 
     def wake(self) -> None:
+        """From now on nobody waits for a slot: the end has come."""
         with self._changed:
+            self._is_awake = True
             self._changed.notify_all()
