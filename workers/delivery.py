@@ -59,7 +59,7 @@ class Delivery:
         except asyncio.CancelledError:
             await self._hand_back()
         except Exception as error:
-            await self._settle(self._ending(error))
+            await self._end_badly(error)
         else:
             await self._settle(self._ending())
 
@@ -102,6 +102,12 @@ class Delivery:
             took_seconds=took,
             conf=self.conf,
         )
+
+    async def _end_badly(self, error: Exception) -> None:
+        if self.may_be_marked and not self.is_marked:
+            await self._step_back("mark_uncertain")  # and leaving the line failed, too: no dot was written
+        else:
+            await self._settle(self._ending(error))
 
     async def _settle(self, outcome: Settlement) -> None:
         status = await self.recorder.settle(outcome)
