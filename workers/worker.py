@@ -7,6 +7,7 @@ hands everything back at once. A thread that dies takes the worker down in the s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -55,6 +56,7 @@ class Worker:
             conf=conf,
         )
         self._trips: set[asyncio.Task[None]] = set()
+        self._is_closed = False  # no trip sets out any more
         self._has_failed = False
 
     def run(self, *, follow: int | None = None) -> int:
@@ -107,9 +109,12 @@ class Worker:
 
     def _hand_over(self, claims: list[Claim]) -> None:
         """From the taker's thread."""
-        self._loop.call_soon_threadsafe(self._set_out, claims)
+        self._tell_loop(self._set_out, claims)
 
     def _set_out(self, claims: list[Claim]) -> None:
+        if self._is_closed:
+            self._recorder.put_back_later(claims, wait_seconds=0.0)
+            return
         for claim in claims:
             delivery = Delivery(
                 claim, worker=self.id, channels=self._channels, recorder=self._recorder, conf=self._conf
@@ -134,6 +139,8 @@ class Worker:
         self._taker.stop()
         await self._patiently(taker, self._conf.drain_seconds)
         await self._finish_trips()
+        self._is_closed = True
+        await asyncio.wait([taker], timeout=HAND_BACK_SECONDS)  # what it took last goes back, too
         self._recorder.stop()
         await self._patiently(recorder, HAND_BACK_SECONDS)
         self._recorder.abandon()
@@ -173,9 +180,13 @@ class Worker:
             except Exception:
                 log.exception("thread_died", thread=name, worker_id=str(self.id))
                 self._has_failed = True
-                self._loop.call_soon_threadsafe(self._stop.set)
+                self._tell_loop(self._stop.set)
             finally:
-                self._loop.call_soon_threadsafe(over.set_result, None)
+                self._tell_loop(over.set_result, None)
 
         threading.Thread(target=guarded, name=name, daemon=True).start()
         return over
+
+    def _tell_loop(self, function: Callable[..., object], *args: object) -> None:
+        with contextlib.suppress(RuntimeError):  # a thread that hangs outlives the loop, which waits for none for ever
+            self._loop.call_soon_threadsafe(function, *args)
