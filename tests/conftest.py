@@ -1,0 +1,145 @@
+"""What tests everywhere need: other tunables, an empty Redis, a PostgreSQL or a Redis that goes away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import hypothesis
+import psycopg
+import pytest
+import redis
+from django.db import connection
+
+from jobs import conf, queue
+from jobs.audit import audit
+from scheduler.embedded.redis import EmbeddedRedis
+
+hypothesis.settings.register_profile("house", deadline=None)  # servers and other people's builds share the machine
+hypothesis.settings.load_profile("house")
+
+
+@pytest.fixture
+def tunables(settings: Any) -> Iterator[Callable[..., conf.Tunables]]:
+    """Change some of them, for code that asks for them afterwards; answers with all."""
+
+    def change(**values: Any) -> conf.Tunables:
+        settings.SENDONCE = settings.SENDONCE | values
+        conf.tunables.cache_clear()
+        return conf.tunables()
+
+    yield change
+    conf.tunables.cache_clear()
+
+
+@pytest.fixture
+def bell() -> Iterator[redis.Redis]:
+    """The session's Redis, empty; and nothing remembered about one that was slow."""
+    _know_nothing_of_redis()
+    client = redis.Redis.from_url(conf.tunables().redis_url)
+    client.flushdb()
+    yield client
+    client.close()
+
+
+def _know_nothing_of_redis() -> None:
+    queue._redis.cache_clear()
+    queue._left_alone_until = 0.0
+
+
+class OwnRedis(EmbeddedRedis):
+    """A Valkey that the test may kill, hang and wake."""
+
+    def hang(self) -> None:
+        os.kill(self.child.pid, signal.SIGSTOP)
+
+    def wake(self) -> None:
+        os.kill(self.child.pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def own_redis(tmp_path: Any, tunables: Callable[..., conf.Tunables]) -> Iterator[OwnRedis]:
+    """The Redis of the code under test, for this test alone."""
+    server = OwnRedis(tmp_path / "valkey")
+    server.start()
+    tunables(redis_url=server.url())
+    _know_nothing_of_redis()
+    yield server
+    server.stop()
+    _know_nothing_of_redis()
+
+
+@pytest.fixture
+def committed(transactional_db: None) -> Iterator[None]:
+    """Commits are real and seen by every thread; and after the test the books balance."""
+    yield
+    assert [finding for finding in audit() if not finding.is_ok] == []
+
+
+class Postgres:
+    """The test database's door: closed, every connection to it breaks and no new one is let in."""
+
+    def __init__(self) -> None:
+        known = connection.settings_dict
+        self.name = known["NAME"]
+        self._door = psycopg.connect(
+            host=known["HOST"],
+            port=known["PORT"],
+            user=known["USER"],
+            password=known["PASSWORD"],
+            dbname="postgres",
+            autocommit=True,
+        )
+
+    def go_away(self) -> None:
+        self._let_in(False)
+        self.cut()
+
+    def come_back(self) -> None:
+        self._let_in(True)
+
+    def cut(self) -> None:
+        """Break every connection, and return when they are gone; new ones are welcome."""
+        connection.close()
+        others = "SELECT pid FROM pg_stat_activity WHERE datname = %s"
+        while self._door.execute(f"SELECT pg_terminate_backend(pid) FROM ({others}) AS them", [self.name]).fetchall():
+            time.sleep(0.005)
+
+    def close(self) -> None:
+        self.come_back()
+        self._door.close()
+
+    def _let_in(self, anyone: bool) -> None:
+        self._door.execute(f'ALTER DATABASE "{self.name}" ALLOW_CONNECTIONS {anyone}')
+
+
+@pytest.fixture
+def postgres(committed: None) -> Iterator[Postgres]:
+    server = Postgres()
+    yield server
+    server.close()
+
+
+def until(condition: Callable[[], Any], *, within: float = 10.0) -> Any:
+    """Wait for the condition and return what it answered; fails the test when it does not come true in time."""
+    deadline = time.monotonic() + within
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"not within {within} s: {condition}"
+        time.sleep(0.005)
+    return answer
+
+
+@pytest.fixture
+def no_thread_stays() -> Iterator[None]:
+    """What a test starts, it ends."""
+    before = set(threading.enumerate())
+    yield
+    mine = set(threading.enumerate()) - before
+    for thread in mine:
+        thread.join(timeout=5.0)
+    left = [thread.name for thread in mine if thread.is_alive()]
+    assert not left, f"threads left behind: {left}"

@@ -1,0 +1,101 @@
+"""A recorder that runs in its thread, as in a worker; and metrics before and after."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+import redis
+from prometheus_client import REGISTRY
+
+from workers.pulse import Pulse
+from workers.recorder import Recorder
+
+
+class RunningRecorder(Recorder):
+    """Starts when told to: what was asked before that is one group."""
+
+    def __init__(self) -> None:
+        self.over: list[int] = []
+        self.pulse = Pulse()
+        super().__init__(pulse=self.pulse, on_over=self.over.extend)
+        self.thread = threading.Thread(target=self.run, name="recorder")
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def finish(self) -> None:
+        """Stop, and wait until everything is written."""
+        self.stop()
+        self.thread.join(timeout=10)
+        assert not self.thread.is_alive()
+
+    def together(self, *asked: Coroutine[Any, Any, Any]) -> list[Any]:
+        """What each of these is answered, or the error raised to it, asked for in one group."""
+
+        async def ask() -> list[Any]:
+            tasks = [asyncio.create_task(coroutine) for coroutine in asked]
+            await asyncio.sleep(0)
+            self.start()
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+        return asyncio.run(ask())
+
+    def one_by_one(self, *asked: Coroutine[Any, Any, Any]) -> list[Any]:
+        """The same, each after the answer to the one before."""
+
+        async def ask() -> list[Any]:
+            return [(await asyncio.gather(one, return_exceptions=True))[0] for one in asked]
+
+        if not self.thread.is_alive():
+            self.start()
+        return asyncio.run(ask())
+
+
+@pytest.fixture
+def recorder(
+    no_thread_stays: None, committed: None, bell: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RunningRecorder]:
+    monkeypatch.setattr("workers.recorder.IDLE_SECONDS", 0.02)
+    recorder = RunningRecorder()
+    yield recorder
+    recorder.stop()
+    recorder.abandon()
+    if recorder.thread.ident:
+        recorder.thread.join(timeout=10)
+
+
+class Moved:
+    """By how much a metric has moved since the test began (or since it was first asked for)."""
+
+    def __init__(self) -> None:
+        self._before: dict[Any, float] = {}
+        for family in REGISTRY.collect():
+            for sample in family.samples:
+                self._before[sample.name, tuple(sorted(sample.labels.items()))] = sample.value
+
+    def __call__(self, name: str, **labels: str) -> float:
+        now = REGISTRY.get_sample_value(name, labels) or 0.0
+        return now - self._before.get((name, tuple(sorted(labels.items()))), 0.0)
+
+
+@pytest.fixture
+def moved() -> Moved:
+    return Moved()
+
+
+async def when(condition: Callable[[], Any], *, within: float = 10.0) -> Any:
+    """As `until`, while the loop goes on."""
+    deadline = time.monotonic() + within
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"not within {within} s: {condition}"
+        await asyncio.sleep(0.002)
+    return answer
+
+
+async def outcome_of(asked: Awaitable[Any]) -> Any:
+    return (await asyncio.gather(asked, return_exceptions=True))[0]

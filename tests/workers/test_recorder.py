@@ -1,0 +1,224 @@
+"""The recorder: many share one commit, and each is answered from its own row."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+
+import pytest
+from django.db import connection
+
+from jobs import queue
+from jobs.errors import ClaimLost
+from jobs.states import Outcome, Status
+from tests.conftest import until
+from tests.jobs.transitions import builders as build
+from workers.recorder import MarkUncertain
+
+
+def sent(claim):
+    return build.settlement(claim, Outcome.SENT, result={"provider": "main"})
+
+
+def transactions(table: str) -> int:
+    """How many transactions wrote the rows of this table."""
+    return build.sql(f"SELECT count(DISTINCT xmin::text) FROM {table}")[0][0]
+
+
+def gate_in_redis(bell, claim) -> bytes | None:
+    return bell.get(f"sendonce:gate:{claim.dedupe_hash.hex()}")
+
+
+# ── Group commit ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_marks_of_many_share_one_commit(recorder):
+    claims = [build.gated() for _ in range(50)]
+
+    answers = recorder.together(*[recorder.mark(claim, "main") for claim in claims])
+
+    assert answers == [None] * 50
+    assert {build.where(claim) for claim in claims} == {("running", "dot")}
+    assert transactions("jobs_delivery") == 1
+
+
+def test_every_kind_of_request_goes_into_one_commit(recorder):
+    settled, marked = build.marked(), build.gated()
+    back, unmarked = build.gated(), build.marked()
+
+    answers = recorder.together(
+        recorder.settle(sent(settled)),
+        recorder.mark(marked, "backup"),
+        recorder.put_back(back, wait_seconds=1.0),
+        recorder.put_back(unmarked, wait_seconds=1.0, unmark=True),
+    )
+
+    assert answers == [Status.COMPLETED, None, None, None]
+    assert build.where(settled) == ("completed", "sent")
+    assert build.where(marked) == ("running", "dot")
+    assert build.facts(marked).delivery.provider == "backup"
+    assert build.where(back) == build.where(unmarked) == ("scheduled", "released")
+    assert [build.facts(claim).job.attempts for claim in (back, unmarked)] == [0, 0]
+    assert transactions("jobs_delivery") == 1
+    assert sorted(recorder.over) == sorted([settled.token, back.token, unmarked.token])
+
+
+def test_a_mark_is_answered_from_its_own_row_and_no_other(recorder):
+    good, lost, also_good = build.gated(), build.gated(), build.gated()
+    build.rescue()  # the heartbeat of a worker that never beat is missing
+    good, also_good = [build.gated(build.claimed(claim.job_id)) for claim in (good, also_good)]
+
+    answers = recorder.together(*[recorder.mark(claim, "main") for claim in (good, lost, also_good)])
+
+    assert [type(answer) for answer in answers] == [type(None), ClaimLost, type(None)]
+    assert build.where(lost) == ("queued", "released")
+
+
+def test_a_settlement_that_comes_too_late_is_told_so(recorder, bell):
+    overtaken = build.marked()
+    build.settle(overtaken, Outcome.UNKNOWN)
+    build.decide(overtaken, build.Decision.MARK_SENT)
+
+    (answer,) = recorder.together(recorder.settle(sent(overtaken)))
+
+    assert answer is None
+    assert recorder.over == [overtaken.token]
+    assert gate_in_redis(bell, overtaken) is None
+
+
+def test_a_mark_and_its_taking_back_in_one_group_leave_nothing_marked(recorder):
+    claim = build.gated()
+
+    taken_back, marked = recorder.together(
+        recorder.put_back(claim, wait_seconds=0.0, unmark=True), recorder.mark(claim, "main")
+    )
+
+    assert build.where(claim) == ("scheduled", "released")
+    assert taken_back is None
+    assert isinstance(marked, ClaimLost), "nothing is marked, so nobody may be told that it is"
+
+
+# ── Trace 15: a row that PostgreSQL will not take ─────────────────────────────────────────────
+
+POISON = {
+    "a NUL byte": {"detail": "550 \0"},
+    "half a character": {"detail": "550 \ud800"},
+    "a number too large": {"code": 2**40},
+    "no JSON": {"result": {"what": object()}},
+}
+
+
+@pytest.mark.parametrize("facts", POISON.values(), ids=POISON)
+def test_a_poison_row_takes_nobody_with_it(recorder, bell, facts):
+    good = [build.marked() for _ in range(4)]
+    poison, waiting = build.marked(), build.gated()
+    asked = [recorder.settle(sent(claim)) for claim in good]
+    asked.insert(2, recorder.settle(replace(sent(poison), **facts)))
+
+    *answers, marked = recorder.together(*asked, recorder.mark(waiting, "main"))
+
+    refused = answers.pop(2)
+    assert isinstance(refused, Exception)
+    assert answers == [Status.COMPLETED] * 4
+    assert marked is None
+    assert {build.where(claim) for claim in good} == {("completed", "sent")}
+    assert build.where(poison) == ("running", "dot"), "the own sweep makes an unknown of it"
+    assert poison.token in recorder.over, "so the sweep must not think that somebody still works on it"
+    assert gate_in_redis(bell, good[0]) == b"sent"
+    assert gate_in_redis(bell, poison) is None
+
+
+def test_a_mark_that_cannot_be_written_forbids_the_dot(recorder):
+    claim, other = build.gated(), build.gated()
+
+    answers = recorder.together(recorder.mark(claim, "ma\0in"), recorder.mark(other, "main"))
+
+    assert isinstance(answers[0], MarkUncertain)
+    assert answers[1] is None
+    assert build.where(claim) == ("running", "claimed")
+    assert recorder.over == [], "its trip goes on, and gives the job back"
+
+
+# ── L1 ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_redis_hears_of_sent_only_after_the_commit(recorder, bell, monkeypatch):
+    claim = build.marked()
+    heard = []
+    monkeypatch.setattr(queue, "remember_sent", lambda hashes: heard.append((list(hashes), connection.in_atomic_block)))
+
+    recorder.together(recorder.settle(sent(claim)))
+    recorder.finish()
+
+    assert heard == [([claim.dedupe_hash], False)]
+    assert build.where(claim) == ("completed", "sent")
+
+
+@pytest.mark.parametrize("outcome", set(Outcome) - {Outcome.SENT, Outcome.LOST})
+def test_only_sent_is_told_to_redis(recorder, bell, outcome):
+    claim = build.marked()
+
+    recorder.together(recorder.settle(build.settlement(claim, outcome)))
+    recorder.finish()
+
+    assert gate_in_redis(bell, claim) is None
+
+
+def test_without_redis_outcomes_are_recorded_all_the_same(recorder, own_redis):
+    own_redis.kill()
+    claim = build.marked()
+
+    assert recorder.together(recorder.settle(sent(claim))) == [Status.COMPLETED]
+
+
+@pytest.mark.slow
+def test_a_redis_that_hangs_holds_the_recorder_up_once_not_for_every_group(recorder, own_redis):
+    claims = [build.marked() for _ in range(5)]
+    queue.ping()
+    own_redis.hang()
+    started = time.monotonic()
+
+    answers = recorder.one_by_one(*[recorder.settle(sent(claim)) for claim in claims])
+    recorder.finish()
+
+    own_redis.wake()
+    assert answers == [Status.COMPLETED] * 5
+    assert time.monotonic() - started < queue.PATIENCE_SECONDS + 1.5
+
+
+# ── The end ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_stop_writes_everything_first(recorder, monkeypatch):
+    monkeypatch.setattr("workers.recorder.LARGEST_GROUP", 10)
+    claims = [build.gated() for _ in range(25)]
+    recorder.put_back_later(claims, wait_seconds=0.0)
+    recorder.stop()
+
+    recorder.run()
+
+    assert {build.where(claim) for claim in claims} == {("scheduled", "released")}
+    assert sorted(recorder.over) == sorted(claim.token for claim in claims)
+    assert transactions("jobs_delivery") == 3, "in groups of bounded size"
+
+
+def test_the_recorder_shows_that_it_lives_while_it_has_nothing_to_do(recorder):
+    recorder.start()
+
+    until(lambda: recorder.pulse.silent(for_seconds=-1.0) == ["recorder"])
+
+
+def test_who_asked_may_be_gone_when_the_answer_comes(recorder):
+    claim, other = build.marked(), build.marked()
+
+    async def ask_and_leave():
+        asking = asyncio.create_task(recorder.settle(sent(claim)))
+        await asyncio.sleep(0)
+        asking.cancel()
+
+    asyncio.run(ask_and_leave())  # this loop is closed now
+    recorder.start()
+
+    assert recorder.one_by_one(recorder.settle(sent(other))) == [Status.COMPLETED]
+    assert build.where(claim) == ("completed", "sent")
