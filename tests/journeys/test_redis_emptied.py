@@ -1,0 +1,55 @@
+"""Redis is a doorbell and a cache: emptied, killed or away, it costs seconds, never a job and never a duplicate."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs import queue
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def redis_url(valkey):
+    return valkey.url()
+
+
+def is_somebody_waiting() -> bool:
+    """Whether a worker waits for the bell."""
+    return any(client["cmd"] == "blmpop" for client in queue._redis().client_list())
+
+
+def test_jobs_that_waited_in_an_emptied_redis_are_sent_once_each(platform, smtp, valkey):
+    jobs = platform.accept_many(20)
+    waiting = queue.depths()["default"]
+
+    valkey.flush()
+    platform.start_worker()
+    platform.start_scheduler()
+    platform.until_status("completed", *jobs)
+
+    assert waiting == 20
+    assert len(smtp.accepted) == 20
+    platform.assert_books_balance()
+
+
+def test_a_redis_killed_under_way_slows_the_work_and_workers_come_back_to_it(platform, smtp, valkey):
+    worker = platform.start_worker("--concurrency", "4")
+    platform.start_scheduler()
+    platform.accept_many(100)
+
+    platform.until(lambda: len(smtp.accepted) >= 10)
+    valkey.kill()
+    accepted_without = platform.accept_many(5)
+    platform.until_status("completed")
+
+    assert len(smtp.accepted) == 105
+    assert platform.said(worker, "redis_away")
+
+    valkey.start()
+    platform.until(is_somebody_waiting)
+    by_bell = platform.accept()
+    platform.until_status("completed", by_bell)
+
+    assert [platform.copies(job) for job in (*accepted_without, by_bell)] == [1] * 6
+    platform.assert_books_balance()
