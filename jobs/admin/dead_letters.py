@@ -76,11 +76,11 @@ class DeadLetterAdmin(ReadOnly):
 
     @action(description="Requeue: try again with a new budget (not unknowns)", permissions=["decide"])
     def requeue(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
-        self._decide(request, queryset, "Requeued", lambda id: decisions.requeue(id, by=request.user.pk))
+        self._decide(request, queryset, "Requeued", lambda id: decisions.requeue(id, by=_person(request)))
 
     @action(description="Discard: put aside for good (not unknowns)", permissions=["decide"])
     def discard(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
-        self._decide(request, queryset, "Discarded", lambda id: decisions.discard(id, by=request.user.pk))
+        self._decide(request, queryset, "Discarded", lambda id: decisions.discard(id, by=_person(request)))
 
     @action(description="Unknowns: mark sent, it arrived", permissions=["decide"])
     def mark_sent(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
@@ -95,7 +95,7 @@ class DeadLetterAdmin(ReadOnly):
         self._resolve(request, queryset, "Dropped", Decision.DROP)
 
     def _resolve(self, request: HttpRequest, queryset: QuerySet[DeadLetter], done: str, decision: Decision) -> None:
-        self._decide(request, queryset, done, lambda id: decisions.resolve(id, decision, by=request.user.pk))
+        self._decide(request, queryset, done, lambda id: decisions.resolve(id, decision, by=_person(request)))
 
     def _decide(
         self, request: HttpRequest, queryset: QuerySet[DeadLetter], done: str, decide: Callable[[int], None]
@@ -159,3 +159,8 @@ class DeadLetterAdmin(ReadOnly):
     @display(description="attempts")
     def history(self, row: DeadLetter) -> SafeString | str:
         return as_history(row.job_id)
+
+
+def _person(request: HttpRequest) -> int:
+    assert request.user.pk is not None  # nobody gets here without logging in
+    return request.user.pk

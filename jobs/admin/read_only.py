@@ -22,7 +22,8 @@ class NewestRows(Paginator):
 
     @cached_property
     def count(self) -> int:
-        return self.object_list[:COUNTED].count()
+        newest: QuerySet[Any] = self.object_list[:COUNTED]  # type: ignore[assignment]
+        return newest.count()
 
 
 class ReadOnly(ModelAdmin):

@@ -150,15 +150,15 @@ def log_in(given: Credentials) -> Tokens:
 def rotate(raw: str) -> Tokens:
     """The next pair for a refresh token that nobody has used. Of two that come at once, one wins."""
     try:
-        token = RefreshToken(raw)
+        token = RefreshToken(raw)  # type: ignore[arg-type]
     except TokenError:
         raise TokenRefused from None
     user = get_user_model().objects.filter(pk=token[api_settings.USER_ID_CLAIM], is_active=True).first()
     if user is None:
         raise TokenRefused
     with transaction.atomic():
-        _, is_first_use = token.blacklist()  # UNIQUE decides
-        if not is_first_use:
+        row_and_is_new: Any = token.blacklist()  # UNIQUE decides
+        if not row_and_is_new[1]:
             raise TokenRefused
         return tokens_for(user)
 

@@ -19,9 +19,15 @@ class View(APIView):
     def caller_id(self) -> int:
         """The caller's user id; a token holds it as text."""
         try:
-            return int(self.request.user.id)
+            return int(str(self.request.user.pk))
         except ValueError:
             raise AuthenticationFailed("The token names no user.", code="token_not_valid") from None
+
+    @property
+    def correlation_id(self) -> str:
+        """The middleware's name for this request."""
+        name: str = self.request.correlation_id  # type: ignore[attr-defined]
+        return name
 
 
 class OpenView(View):

@@ -55,7 +55,7 @@ class AddJobView(View):
     def accept(self, request: Request) -> Response:
         key = read_key(request.headers.get("Idempotency-Key"))
         job = requests.read(read_job(request._request), idempotency_key=key)
-        accepted = intake.accept(job, owner_id=self.caller_id, correlation_id=request.correlation_id)
+        accepted = intake.accept(job, owner_id=self.caller_id, correlation_id=self.correlation_id)
         answer = shapes.accepted(accepted)
         headers = {"Location": answer.location}
         if accepted.is_replay:

@@ -1,0 +1,54 @@
+from dataclasses import replace
+
+import pytest
+
+from jobs import checks
+from jobs.conf import tunables
+
+
+def found(monkeypatch, **values):
+    conf = replace(tunables(), **values)
+    monkeypatch.setattr(checks, "tunables", lambda: conf)
+    messages = checks.check_settings(None)
+    assert all(message.hint for message in messages)
+    return {message.id for message in messages}
+
+
+def test_the_defaults_have_nothing_to_complain_about(monkeypatch):
+    assert found(monkeypatch) == set()
+
+
+@pytest.mark.parametrize(
+    ("values", "id"),
+    [
+        ({"lease_seconds": 0}, "sendonce.E001"),
+        ({"heartbeat_seconds": -1}, "sendonce.E001"),
+        ({"max_attempts": 0}, "sendonce.E001"),
+        ({"lease_seconds": float("nan")}, "sendonce.E001"),
+        ({"retry_jitter": 1}, "sendonce.E002"),
+        ({"retry_jitter": -0.1}, "sendonce.E002"),
+        ({"retry_cap_seconds": 0.5}, "sendonce.E003"),
+        ({"drain_seconds": -1}, "sendonce.E004"),
+        ({"heartbeat_seconds": 15}, "sendonce.E005"),
+        ({"max_body_bytes": 11 * 1024 * 1024}, "sendonce.E006"),
+        ({"email_providers": {}}, "sendonce.E007"),
+        ({"dot_timeout_seconds": 60}, "sendonce.W001"),
+    ],
+)
+def test_nonsense_is_named(monkeypatch, values, id):
+    assert id in found(monkeypatch, **values)
+
+
+@pytest.mark.parametrize(("debug", "ids"), [(False, {"sendonce.E008"}), (True, set())])
+def test_a_short_key_may_sign_tokens_only_while_developing(monkeypatch, settings, debug, ids):
+    settings.DEBUG = debug
+    settings.SIMPLE_JWT = settings.SIMPLE_JWT | {"SIGNING_KEY": "k" * 31}
+
+    assert found(monkeypatch) == ids
+
+
+def test_doubtful_openness_warns(monkeypatch, settings):
+    settings.ALLOWED_HOSTS = ["*"]
+    settings.SENDONCE = settings.SENDONCE | {"signup_open": True}
+
+    assert found(monkeypatch) == {"sendonce.W002", "sendonce.W003"}
