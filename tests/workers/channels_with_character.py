@@ -52,7 +52,7 @@ class CalmChannel:
         try:
             yield FakeLine(self, parcel)
         finally:
-            self.on_give_back()
+            await self.on_give_back()
 
     async def close(self) -> None:
         self.is_closed = True
@@ -65,7 +65,7 @@ class CalmChannel:
 
     async def on_dot(self) -> None: ...
 
-    def on_give_back(self) -> None: ...
+    async def on_give_back(self) -> None: ...
 
 
 class RefusingChannel(CalmChannel):
@@ -88,7 +88,7 @@ class RefusingChannel(CalmChannel):
     async def on_dot(self) -> None:
         self._object_to("dot")
 
-    def on_give_back(self) -> None:
+    async def on_give_back(self) -> None:
         self._object_to("give_back")
 
     def _object_to(self, step: str) -> None:
@@ -109,7 +109,7 @@ class FlakyChannel(CalmChannel):
 
 
 class SlowChannel(CalmChannel):
-    """Stands still at `step` (offer or dot) until `go_on` is set; `reached` counts who got there."""
+    """Stands still at `step` (offer, dot or give_back) until `go_on` is set; `reached` counts who got there."""
 
     def __init__(self, step: str) -> None:
         super().__init__()
@@ -122,6 +122,9 @@ class SlowChannel(CalmChannel):
 
     async def on_dot(self) -> None:
         await self._stand_still_at("dot")
+
+    async def on_give_back(self) -> None:
+        await self._stand_still_at("give_back")
 
     async def _stand_still_at(self, step: str) -> None:
         if step == self.step:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 import redis
+from django.db import OperationalError
 from prometheus_client import REGISTRY
 
 from workers.pulse import Pulse
-from workers.recorder import Recorder
+from workers.recorder import Group, Recorder
 
 
 class RunningRecorder(Recorder):
@@ -67,6 +68,20 @@ def recorder(
     recorder.abandon()
     if recorder.thread.ident:
         recorder.thread.join(timeout=10)
+
+
+@pytest.fixture
+def lost_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recorder's first group is committed, but PostgreSQL's answer never arrives."""
+    commit, lost = Group.commit, []
+
+    def commit_and_lose(group: Group) -> None:
+        commit(group)
+        if not lost:
+            lost.append(group)
+            raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(Group, "commit", commit_and_lose)
 
 
 class Moved:

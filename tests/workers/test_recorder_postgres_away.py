@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from django.db import OperationalError
 from structlog.testing import capture_logs
 
 from jobs.states import Outcome, Status
@@ -19,20 +18,6 @@ from workers.recorder import MarkUncertain
 @pytest.fixture(autouse=True)
 def _soon_again(monkeypatch):
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
-
-
-@pytest.fixture
-def lost_answer(monkeypatch):
-    """The first group is committed, but its answer never arrives."""
-    commit, lost = module.Group.commit, []
-
-    def commit_and_lose(group):
-        commit(group)
-        if not lost:
-            lost.append(group)
-            raise OperationalError("server closed the connection unexpectedly")
-
-    monkeypatch.setattr(module.Group, "commit", commit_and_lose)
 
 
 def sent(claim):
