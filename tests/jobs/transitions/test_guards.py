@@ -1,4 +1,4 @@
-"""States × moves: what each move of a trip does to a claim in each situation, and that it does nothing in all others."""
+"""States × moves: what each move of a trip does to a claim in each situation, and that it does nothing elsewhere."""
 
 from __future__ import annotations
 
