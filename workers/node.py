@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,10 @@ from jobs.gauges import PlatformGauges
 
 log = structlog.get_logger(__name__)
 
+LOOK_SECONDS = 0.2  # how soon a signal or a death is noticed
+SHORTEST_RESTART_WAIT_SECONDS = 0.4  # doubled with each death …
 LONGEST_RESTART_WAIT_SECONDS = 10.0
+CALM_SECONDS = 60.0  # … until there was none for so long
 
 
 def serve_metrics(port: int, registry: CollectorRegistry = REGISTRY) -> Any:
@@ -48,8 +51,7 @@ class Node:
         self._command = command
         self._metrics_port = metrics_port
         self._children: list[subprocess.Popen[bytes]] = []
-        self._stopping = threading.Event()
-        self._exited = threading.Event()
+        self._is_stopping = False  # no Event: set by a signal's handler, it can wait for the thread it interrupted
 
     def run(self) -> int:
         """Work until told to stop; 0 after an orderly end."""
@@ -80,20 +82,30 @@ class Node:
         )
 
     def _keep_alive(self, folder: str) -> None:
-        wait = 0.2
-        while not self._stopping.wait(wait):
-            for index, child in enumerate(self._children):
-                if (code := child.poll()) is not None and not self._stopping.is_set():
-                    log.error("worker_process_died", pid=child.pid, code=code)
-                    mark_process_dead(child.pid, folder)
-                    self._children[index] = self._start(folder)
-                    wait = min(wait * 2, LONGEST_RESTART_WAIT_SECONDS)
+        wait, last_start = SHORTEST_RESTART_WAIT_SECONDS, time.monotonic()
+        while not self._is_stopping:
+            time.sleep(LOOK_SECONDS)
+            quiet = time.monotonic() - last_start
+            if quiet >= wait and self._start_dead_again(folder):
+                is_calm = quiet >= CALM_SECONDS
+                wait = SHORTEST_RESTART_WAIT_SECONDS if is_calm else min(wait * 2, LONGEST_RESTART_WAIT_SECONDS)
+                last_start = time.monotonic()
         self._pass_on(signal.SIGTERM)
 
+    def _start_dead_again(self, folder: str) -> bool:
+        """Whether there were any."""
+        dead = [index for index, child in enumerate(self._children) if child.poll() is not None]
+        for index in dead:
+            child = self._children[index]
+            log.error("worker_process_died", pid=child.pid, code=child.returncode)
+            mark_process_dead(child.pid, folder)
+            self._children[index] = self._start(folder)
+        return bool(dead)
+
     def _signalled(self, number: int, frame: object) -> None:
-        if self._stopping.is_set():
+        if self._is_stopping:
             self._pass_on(signal.SIGTERM)  # the second signal: they hand back at once
-        self._stopping.set()
+        self._is_stopping = True
 
     def _pass_on(self, number: int) -> None:
         for child in self._children:
