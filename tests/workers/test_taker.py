@@ -1,0 +1,315 @@
+"""The taker: no more than there is room for, with Redis or without, and nothing of its own forgotten."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.db import OperationalError
+from structlog.testing import capture_logs
+
+from jobs import queue, transitions
+from jobs.claims import Waiting
+from jobs.conf import tunables
+from jobs.models import Job
+from jobs.states import Priority
+from tests.conftest import until
+from tests.jobs.transitions import builders as build
+from workers import gate
+from workers import taker as module
+from workers.pulse import Pulse
+from workers.slots import Slots
+from workers.taker import Taker
+
+ME = build.WORKER
+
+
+class RunningTaker(Taker):
+    def __init__(self, recorder, *, capacity: int = 10) -> None:
+        self.handed_over, self.slots, self.pulse = [], Slots(capacity), Pulse()
+        recorder._on_over = self.slots.free
+        super().__init__(
+            worker=ME,
+            priorities=list(Priority),
+            slots=self.slots,
+            recorder=recorder,
+            hand_over=self.handed_over.extend,
+            pulse=self.pulse,
+            conf=tunables(),
+        )
+        self.thread = threading.Thread(target=self.run, name="taker")
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def finish(self) -> None:
+        self.stop()
+        if self.thread.ident:
+            self.thread.join(timeout=10)
+        assert not self.thread.is_alive()
+
+    def jobs(self) -> list:
+        return [claim.job_id for claim in self.handed_over]
+
+
+@pytest.fixture
+def a_taker(recorder, monkeypatch):
+    for name, seconds in {"LISTEN": 0.1, "POLL": 0.02, "REST": 0.02, "SWEEP": 1000.0}.items():
+        monkeypatch.setattr(module, f"{name}_SECONDS", seconds)
+    made = []
+
+    def make(**how):
+        made.append(RunningTaker(recorder, **how))
+        return made[-1]
+
+    yield make
+    for taker in made:
+        taker.finish()
+
+
+def rung(priority="default", **columns):
+    job_id = build.a_job(priority=priority, **columns)
+    assert queue.push([Waiting(job_id, priority)])
+    return job_id
+
+
+# ── With Redis ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_rings_is_claimed_let_in_and_handed_over(a_taker):
+    taker = a_taker()
+    taker.start()
+
+    job_id = rung()
+
+    (claim,) = until(lambda: taker.handed_over)
+    assert claim.job_id == job_id
+    assert build.where(claim) == ("running", "claimed")
+    assert taker.slots.tokens() == {claim.token}
+
+
+def test_it_claims_no_more_than_there_are_free_slots(a_taker, bell):
+    jobs = [rung() for _ in range(5)]
+    taker = a_taker(capacity=3)
+
+    taker.start()
+
+    until(lambda: len(taker.handed_over) == 3)
+    assert taker.jobs() == jobs[:3]
+    assert bell.llen("sendonce:queue:default") == 2
+    assert Job.objects.filter(status="queued").count() == 2
+
+    taker.slots.free([taker.handed_over[0].token])
+    until(lambda: len(taker.handed_over) == 4)
+    assert taker.jobs() == jobs[:4]
+
+
+def test_higher_priorities_go_first(a_taker):
+    low, default, high = (rung(priority) for priority in ("low", "default", "high"))
+    taker = a_taker(capacity=1)
+    taker.start()
+
+    for served in range(1, 4):
+        until(lambda served=served: len(taker.handed_over) == served)
+        taker.slots.free([taker.handed_over[-1].token])
+
+    assert taker.jobs() == [high, default, low]
+
+
+def test_stale_and_double_ids_are_dropped(a_taker, bell):
+    cancelled = rung()
+    transitions.cancel(cancelled, owner_id=build.an_owner().pk)
+    twice = rung()
+    queue.push([Waiting(twice, "default")])
+    bell.lpush("sendonce:queue:default", b"no id")
+    taker = a_taker()
+
+    taker.start()
+
+    until(lambda: not bell.llen("sendonce:queue:default"))
+    until(lambda: taker.handed_over)
+    taker.finish()
+    assert taker.jobs() == [twice]
+    assert len(taker.slots) == 1
+
+
+def test_who_is_not_let_in_takes_no_slot(a_taker):
+    build.sent(key="order-7")
+    duplicate = rung(key="order-7")
+    taker = a_taker()
+
+    taker.start()
+
+    until(lambda: build.where(duplicate) == ("completed", "sent"))
+    until(lambda: len(taker.slots) == 0)
+    taker.finish()
+    assert taker.handed_over == []
+
+
+def test_a_job_past_its_time_ends_here(a_taker):
+    expired = rung(expires_at=build.ago(1))
+    taker = a_taker()
+
+    taker.start()
+
+    until(lambda: build.where(expired) == ("expired", None))
+    taker.finish()
+    assert len(taker.slots) == 0
+
+
+def test_stopped_while_it_listens_it_gives_what_it_took_to_others(a_taker, bell, monkeypatch):
+    taker, take = a_taker(), queue.take
+
+    def take_and_be_stopped(*args, **kwargs):
+        taken = take(*args, **kwargs)
+        taker.stop()
+        return taken
+
+    monkeypatch.setattr(queue, "take", take_and_be_stopped)
+    job_id = rung()
+
+    taker.run()
+
+    assert bell.lrange("sendonce:queue:default", 0, -1) == [job_id.bytes]
+    assert build.where(job_id) == ("queued", None)
+
+
+def test_it_ends_at_once_although_it_is_full(a_taker, monkeypatch):
+    monkeypatch.setattr(module, "LISTEN_SECONDS", 60.0)
+    taker = a_taker(capacity=1)
+    taker.slots.hold([build.gated()])
+    taker.start()
+    until(lambda: taker.slots._changed._waiters)
+
+    taker.finish()
+
+    assert taker.pulse.silent(for_seconds=-1) == [], "a drain goes on without it"
+
+
+# ── Without Redis ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_without_redis_it_asks_postgres_and_comes_back_by_itself(a_taker, own_redis):
+    own_redis.kill()
+    low, high = build.a_job(priority="low"), build.a_job(priority="high")
+    taker = a_taker(capacity=1)
+    with capture_logs() as logs:
+        taker.start()
+        until(lambda: taker.handed_over)
+    taker.slots.free([taker.handed_over[0].token])
+    until(lambda: len(taker.handed_over) == 2)
+    taker.slots.free([taker.handed_over[1].token])
+
+    own_redis.start()
+
+    assert taker.jobs() == [high, low]
+    assert {"event": "redis_away", "error": "ConnectionError", "log_level": "warning"} in logs
+    queue.push([Waiting(low, "low")])
+    until(lambda: not queue.depths()["low"])
+
+
+def test_without_redis_too_it_claims_no_more_than_there_are_free_slots(a_taker, own_redis):
+    own_redis.kill()
+    jobs = [build.a_job() for _ in range(3)]
+    taker = a_taker(capacity=2)
+
+    taker.start()
+
+    until(lambda: len(taker.handed_over) == 2)
+    taker.finish()
+    assert taker.jobs() == jobs[:2]
+    assert build.where(jobs[2]) == ("queued", None)
+
+
+@pytest.mark.slow
+def test_a_redis_that_hangs_is_as_good_as_none(a_taker, own_redis):
+    own_redis.hang()
+    job_id = build.a_job()
+    taker = a_taker()
+
+    taker.start()
+
+    until(lambda: taker.jobs() == [job_id], within=queue.PATIENCE_SECONDS + 3)
+    own_redis.wake()
+
+
+# ── Trace 6: claims that are ours and that we do not know ─────────────────────────────────────
+
+
+def test_own_claims_that_it_does_not_know_are_given_back_and_known_ones_never(a_taker, monkeypatch):
+    monkeypatch.setattr(module, "SWEEP_SECONDS", 0.02)
+    known, marked = build.gated(), build.marked()
+    unmarked, ungated = build.gated(), build.claimed()
+    others = build.gated(worker=build.OTHER_WORKER)
+    taker = a_taker()
+    taker.slots.hold([known])
+
+    taker.start()
+
+    until(lambda: {unmarked.job_id, ungated.job_id} <= set(taker.jobs()))  # taken again, under a new token
+    assert {claim.token for claim in taker.handed_over}.isdisjoint({unmarked.token, ungated.token})
+    until(lambda: build.where(marked) == ("unknown", "unknown"))
+    assert build.facts(known).job.claim == known.token
+    assert build.facts(others).job.claim == others.token
+    assert build.facts(unmarked).job.deaths == 0, "nobody died"
+
+
+def test_a_claim_whose_answer_was_lost_is_found_and_taken_again(a_taker, monkeypatch):
+    claim, lost = transitions.claim, []
+
+    def claim_and_lose(ids, *, worker):
+        claims = claim(ids, worker=worker)
+        if not lost:
+            lost.extend(claims)
+            raise OperationalError("server closed the connection unexpectedly")
+        return claims
+
+    monkeypatch.setattr(transitions, "claim", claim_and_lose)
+    taker = a_taker()
+    taker.start()
+
+    job_id = rung()
+
+    (again,) = until(lambda: taker.handed_over)  # by a sweep at once, not by the next regular one
+    assert again.job_id == lost[0].job_id == job_id
+    assert again.token != lost[0].token
+
+
+# ── Without PostgreSQL ────────────────────────────────────────────────────────────────────────
+
+
+def test_without_postgres_it_lives_on_and_goes_on(a_taker, postgres):
+    taker = a_taker()
+    with capture_logs() as logs:
+        taker.start()
+        postgres.go_away()
+        until(lambda: logs)
+    assert taker.thread.is_alive()
+    assert (logs[0]["event"], logs[0]["log_level"]) == ("postgres_away", "warning")
+
+    postgres.come_back()
+    job_id = rung()
+
+    until(lambda: taker.jobs() == [job_id])
+
+
+def test_what_was_claimed_when_the_gate_could_not_be_asked_goes_back_for_free(a_taker, recorder, monkeypatch):
+    admit, failed = gate.admit, []
+
+    def admit_later(claims):
+        if not failed:
+            failed.extend(claims)
+            raise OperationalError("server closed the connection unexpectedly")
+        return admit(claims)
+
+    monkeypatch.setattr(gate, "admit", admit_later)
+    recorder.start()
+    taker = a_taker()
+    taker.start()
+
+    job_id = rung()
+
+    until(lambda: build.where(job_id) == ("scheduled", None))
+    until(lambda: len(taker.slots) == 0)
+    assert Job.objects.get(pk=job_id).attempts == 0
+    assert taker.handed_over == []
