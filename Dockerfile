@@ -31,7 +31,7 @@ RUN SECRET_KEY=build JWT_SIGNING_KEY=build python manage.py collectstatic --noin
 
 USER 10001:10001
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=5 \
     CMD ["python", "-IS", "deploy/compose/probe.py", "http://127.0.0.1:8000/health/live"]
 # Exec form: gunicorn is process 1 and gets SIGTERM itself.
 CMD ["gunicorn", "--config", "scheduler/gunicorn_conf.py", "--bind", "0.0.0.0:8000"]

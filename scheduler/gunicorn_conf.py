@@ -26,10 +26,14 @@ control_socket_disable = True  # it wants to write into the home directory, and 
 # Heartbeats are file times; on a disk they can wait behind somebody else's writes.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
-# Several processes, one /metrics: each keeps its numbers in files here, and whoever is scraped adds them up.
-# Set before anything imports prometheus_client, and for the processes of this gunicorn only.
 METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
-if METRICS_DIR not in os.environ:
+
+
+def on_starting(server: Any) -> None:
+    """Several processes, one /metrics: each keeps its numbers in files, and whoever is scraped adds them up.
+
+    prometheus_client reads the variable when it is imported, which only the processes do that come after this.
+    """
     os.environ[METRICS_DIR] = tempfile.mkdtemp(prefix="sendonce-api-metrics-")
 
 
