@@ -23,6 +23,7 @@ def port():
 
 @pytest.fixture
 def node(platform, port):
+    platform.shorten_lease()  # a killed process counts as active until its lease is over
     node = platform.start_worker("--processes", "2", "--concurrency", "4", "--metrics-port", str(port))
     platform.until(lambda: len(platform.worker_pids()) == 2)
     return node

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from redis import Redis
 
 from jobs import queue
 
@@ -12,6 +13,10 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def redis_url(valkey):
     return valkey.url()
+
+
+def valkey_client(valkey) -> Redis:
+    return Redis.from_url(valkey.url())
 
 
 def is_somebody_waiting() -> bool:
@@ -52,4 +57,24 @@ def test_a_redis_killed_under_way_slows_the_work_and_workers_come_back_to_it(pla
     platform.until_status("completed", by_bell)
 
     assert [platform.copies(job) for job in (*accepted_without, by_bell)] == [1] * 6
+    platform.assert_books_balance()
+
+
+def test_a_redis_that_fell_back_to_an_older_state_repeats_its_calls_and_nothing_else(platform, smtp, valkey):
+    jobs = [platform.accept(dedupe_key=f"order-{number}") for number in range(20)]
+    with valkey_client(valkey) as client:
+        older = {key: client.dump(key) for key in client.scan_iter()}
+        platform.start_worker()
+        platform.until_status("completed", *jobs)
+
+        client.flushall()
+        for key, value in older.items():
+            client.restore(key, 0, value)
+    duplicate = platform.accept(dedupe_key="order-7")
+    platform.until_status("completed", duplicate)
+    platform.until(lambda: queue.depths()["default"] == 0)
+
+    assert len(older) == 1
+    assert platform.job(duplicate).duplicate_of == jobs[7]
+    assert len(smtp.accepted) == 20
     platform.assert_books_balance()

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from jobs.models import Attempt, DeadLetter
-from tests.workers.smtp_servers import ACCEPT_THEN_DROP, THROW_AWAY_AND_DROP, Act, FaultySmtp
+from tests.workers.smtp_servers import ACCEPT_THEN_DROP, ACCEPT_THEN_STALL, THROW_AWAY_AND_DROP, Act, FaultySmtp
 
 pytestmark = pytest.mark.slow
 
@@ -25,6 +25,7 @@ AT_DOT = {
     "spam@example.com": ["554 5.7.1 Spam"],
     "taken@example.com": [ACCEPT_THEN_DROP],
     "thrown@example.com": [THROW_AWAY_AND_DROP],
+    "silent@example.com": [ACCEPT_THEN_STALL],
 }
 ENDS = {  # recipient: status, outcomes of the attempts, reason of the dead letter, copies in the server's book
     "fine@example.com": ("completed", ["sent"], None, 1),
@@ -37,6 +38,7 @@ ENDS = {  # recipient: status, outcomes of the attempts, reason of the dead lett
     "never@example.com": ("failed", ["transient"] * MOST_ATTEMPTS, "exhausted", 0),
     "taken@example.com": ("unknown", ["unknown"], "unknown", 1),
     "thrown@example.com": ("unknown", ["unknown"], "unknown", 0),
+    "silent@example.com": ("unknown", ["unknown"], "unknown", 1),
 }
 
 
@@ -58,7 +60,7 @@ def character(smtp: FaultySmtp) -> None:
 
 def test_every_answer_of_a_server_has_its_end(platform, smtp):
     character(smtp)
-    platform.env["COMMAND_TIMEOUT_SECONDS"] = "2"
+    platform.env |= {"COMMAND_TIMEOUT_SECONDS": "2", "DOT_TIMEOUT_SECONDS": "2"}
     platform.start_worker()
     platform.start_scheduler()
 
