@@ -9,7 +9,7 @@ CROSS JOIN LATERAL (
 ) AS d
 CROSS JOIN LATERAL (
     SELECT l.id FROM jobs_deadletter AS l
-    WHERE l.job_id = j.id AND l.claim = d.claim AND l.reason = 'unknown' AND l.resolution IS NULL OFFSET 0
+    WHERE l.job_id = j.id AND l.claim = d.claim AND l.reason = 'unknown' AND coalesce(l.resolution, '') = '' OFFSET 0
 ) AS l
 WHERE j.status = 'unknown' AND j.held_behind IS NULL
   AND (j.on_unknown = 'assume_sent'
