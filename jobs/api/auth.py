@@ -90,7 +90,7 @@ class SignupView(OpenView):
     def post(self, request: Request) -> Response:
         if not tunables().signup_open:
             raise SignupClosed
-        return Response(sign_up(read_shape(request._request, Credentials)), status=201)
+        return _handed_out(sign_up(read_shape(request._request, Credentials)), status=201)
 
 
 class LoginView(OpenView):
@@ -103,7 +103,7 @@ class LoginView(OpenView):
         problems={400: "invalid", 401: "wrong_credentials", 413: "too_large"},
     )
     def post(self, request: Request) -> Response:
-        return Response(log_in(read_shape(request._request, Credentials)))
+        return _handed_out(log_in(read_shape(request._request, Credentials)))
 
 
 class RefreshView(OpenView):
@@ -116,7 +116,12 @@ class RefreshView(OpenView):
         problems={400: "invalid", 401: "token_not_valid", 413: "too_large"},
     )
     def post(self, request: Request) -> Response:
-        return Response(rotate(read_shape(request._request, RefreshRequest).refresh_token))
+        return _handed_out(rotate(read_shape(request._request, RefreshRequest).refresh_token))
+
+
+def _handed_out(tokens: Tokens, *, status: int = 200) -> Response:
+    """Tokens are for the caller alone, not for caches on the way (RFC 6749 §5.1)."""
+    return Response(tokens, status=status, headers={"Cache-Control": "no-store"})
 
 
 # ── What they do ──────────────────────────────────────────────────────────────────────────────

@@ -41,6 +41,7 @@ def test_the_tokens_of_a_login_open_the_doors(nobody, ann):
 
     assert answer.status_code == 200
     assert set(answer.json()) == {"access_token", "refresh_token"}
+    assert answer["Cache-Control"] == "no-store"
     assert Caller(None, answer.json()["access_token"]).get("/jobs").status_code == 200
 
 
