@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -15,6 +17,7 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 REPEATS = 10
+GIVE_WAY_SECONDS = 0.02  # at once, the loser of a deadlock would hold its lock again before the winner wakes
 NOTHING_HAPPENED = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 
 
@@ -53,6 +56,7 @@ def move(function: Callable[P, T]) -> Callable[P, T]:
             except DatabaseError as error:
                 if sqlstate(error) in NOTHING_HAPPENED:
                     log.info("transaction_repeated", move=function.__name__, sqlstate=sqlstate(error))
+                    time.sleep(random.uniform(0.5, 1.0) * GIVE_WAY_SECONDS)
                     continue
                 _leave_if_broken(error)
                 raise
