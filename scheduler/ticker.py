@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 
 import structlog
-from django.db import Error as DatabaseError
 from django.db import connection
 
 from jobs.database import is_away
@@ -49,11 +48,11 @@ class Ticker:
         """Run once; how long to wait. A chore that fails is told, and tried again soon."""
         try:
             counts = chore.run_once(time.monotonic())
-        except DatabaseError as error:
-            log.warning("postgres_away", error=type(error).__name__, exc_info=not is_away(error))
+        except Exception as error:
             connection.close()
-            return RETRY_SECONDS
-        except Exception:
+            if is_away(error):
+                log.warning("postgres_away", error=type(error).__name__)
+                return RETRY_SECONDS
             log.exception("chore_failed")
             return max(RETRY_SECONDS, chore.every_seconds)
         if any(counts.values()):

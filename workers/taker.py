@@ -18,6 +18,7 @@ from django.db import connection
 from jobs import queue, rescues, transitions
 from jobs.claims import Claim
 from jobs.conf import Tunables
+from jobs.database import is_away
 from workers import gate
 from workers.pulse import Pulse
 from workers.recorder import Recorder
@@ -78,7 +79,7 @@ class Taker:
             if free > 0 and not self._stopping.is_set():
                 self._take(free)
         except DatabaseError as error:
-            log.warning("postgres_away", error=type(error).__name__)
+            log.warning("postgres_away", error=type(error).__name__, exc_info=not is_away(error))
             connection.close()
             self._sweep_at = 0.0  # an answer may have been lost: look for our own unknown claims (trace 6)
             self._stopping.wait(REST_SECONDS)
