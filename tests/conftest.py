@@ -14,6 +14,7 @@ import psycopg
 import pytest
 import redis
 from django.db import connection
+from prometheus_client import REGISTRY
 
 from jobs import conf, queue
 from jobs.audit import audit
@@ -105,13 +106,28 @@ class Postgres:
     def cut(self) -> None:
         """Break every connection, and return when they are gone; new ones are welcome."""
         connection.close()
-        others = "SELECT pid FROM pg_stat_activity WHERE datname = %s"
-        while self._door.execute(f"SELECT pg_terminate_backend(pid) FROM ({others}) AS them", [self.name]).fetchall():
-            time.sleep(0.005)
+        while pids := self._pids():
+            for pid in pids:
+                self._terminate(pid)
+
+    def end(self, pid: int) -> None:
+        """Break one connection, from the outside."""
+        while pid in self._pids():
+            self._terminate(pid)
+
+    def connections(self) -> int:
+        return len(self._pids())
 
     def close(self) -> None:
         self.come_back()
         self._door.close()
+
+    def _pids(self) -> list[int]:
+        rows = self._door.execute("SELECT pid FROM pg_stat_activity WHERE datname = %s", [self.name]).fetchall()
+        return [pid for (pid,) in rows]
+
+    def _terminate(self, pid: int) -> None:
+        self._door.execute("SELECT pg_terminate_backend(%s, 1000)", [pid])
 
     def _let_in(self, anyone: bool) -> None:
         self._door.execute(f'ALTER DATABASE "{self.name}" ALLOW_CONNECTIONS {anyone}')
@@ -131,6 +147,25 @@ def until(condition: Callable[[], Any], *, within: float = 10.0) -> Any:
         assert time.monotonic() < deadline, f"not within {within} s: {condition}"
         time.sleep(0.005)
     return answer
+
+
+class Moved:
+    """By how much a metric has moved since the test began (or since it was first asked for)."""
+
+    def __init__(self) -> None:
+        self._before: dict[Any, float] = {}
+        for family in REGISTRY.collect():
+            for sample in family.samples:
+                self._before[sample.name, tuple(sorted(sample.labels.items()))] = sample.value
+
+    def __call__(self, name: str, **labels: str) -> float:
+        now = REGISTRY.get_sample_value(name, labels) or 0.0
+        return now - self._before.get((name, tuple(sorted(labels.items()))), 0.0)
+
+
+@pytest.fixture
+def moved() -> Moved:
+    return Moved()
 
 
 @pytest.fixture

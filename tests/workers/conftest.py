@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import redis
 from django.db import OperationalError
-from prometheus_client import REGISTRY
 
 from workers.pulse import Pulse
 from workers.recorder import Group, Recorder
@@ -82,25 +81,6 @@ def lost_answer(monkeypatch: pytest.MonkeyPatch) -> None:
             raise OperationalError("server closed the connection unexpectedly")
 
     monkeypatch.setattr(Group, "commit", commit_and_lose)
-
-
-class Moved:
-    """By how much a metric has moved since the test began (or since it was first asked for)."""
-
-    def __init__(self) -> None:
-        self._before: dict[Any, float] = {}
-        for family in REGISTRY.collect():
-            for sample in family.samples:
-                self._before[sample.name, tuple(sorted(sample.labels.items()))] = sample.value
-
-    def __call__(self, name: str, **labels: str) -> float:
-        now = REGISTRY.get_sample_value(name, labels) or 0.0
-        return now - self._before.get((name, tuple(sorted(labels.items()))), 0.0)
-
-
-@pytest.fixture
-def moved() -> Moved:
-    return Moved()
 
 
 async def when(condition: Callable[[], Any], *, within: float = 10.0) -> Any:

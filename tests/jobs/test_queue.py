@@ -1,0 +1,249 @@
+"""Redis: a doorbell and a cache. Empty, wrong, gone or hanging, it costs time and nothing else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from uuid import uuid4
+
+import pytest
+import redis
+
+from jobs import queue
+from jobs.claims import Claim, Waiting
+
+pytestmark = pytest.mark.usefixtures("no_thread_stays")
+
+
+def waiting(priority: str = "default", count: int = 1) -> list[Waiting]:
+    return [Waiting(uuid4(), priority) for _ in range(count)]
+
+
+def claim(token: int = 7, dedupe_hash: bytes = bytes(16)) -> Claim:
+    return Claim(
+        job_id=uuid4(),
+        token=token,
+        dedupe_hash=dedupe_hash,
+        type="email",
+        payload={},
+        attempt=1,
+        max_attempts=5,
+        priority="default",
+        provider=None,
+        correlation_id="c-1",
+    )
+
+
+ALL = ["high", "default", "low"]
+
+
+# ── The doorbell ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_first_in_first_out(bell):
+    pushed = waiting(count=5)
+    queue.push(pushed[:2])
+    queue.push(pushed[2:])
+
+    assert queue.head("default", limit=2) == [pushed[1].job_id, pushed[0].job_id]
+    assert queue.take(ALL, limit=3, timeout_seconds=0.1) == pushed[:3]
+    assert queue.take(ALL, limit=3, timeout_seconds=0.1) == pushed[3:]
+
+
+def test_the_priorities_named_first_are_served_first_and_others_not_at_all(bell):
+    low, default, high = (waiting(priority)[0] for priority in ("low", "default", "high"))
+    queue.push([low, default, high])
+
+    assert queue.depths() == {"high": 1, "default": 1, "low": 1}
+    taken = [queue.take(["low", "high"], limit=9, timeout_seconds=0.05) for _ in range(3)]
+
+    assert taken == [[low], [high], []]
+    assert queue.depths() == {"high": 0, "default": 1, "low": 0}
+
+
+def test_nothing_to_push_is_nothing_to_say(bell):
+    assert queue.push([])
+    assert bell.keys() == []
+
+
+def test_what_rings_wakes_who_waits_longest(bell):
+    served = []
+    threads = [
+        threading.Thread(target=lambda n=n: served.append((n, queue.take(ALL, limit=1, timeout_seconds=1.5))))
+        for n in range(2)
+    ]
+    for number, thread in enumerate(threads):
+        thread.start()
+        while bell.info("clients")["blocked_clients"] <= number:
+            time.sleep(0.002)
+
+    for thread in threads:
+        queue.push(waiting())
+        thread.join(timeout=5)
+
+    assert [number for number, taken in served if taken] == [0, 1]
+
+
+def test_what_is_no_id_is_dropped(bell):
+    job = waiting()[0]
+    bell.lpush("sendonce:queue:default", b"", b"no id", job.job_id.bytes, b"0" * 17)
+
+    assert queue.take(ALL, limit=9, timeout_seconds=0.1) == [job]
+    bell.lpush("sendonce:queue:default", b"no id", job.job_id.bytes)
+    assert queue.head("default", limit=9) == [job.job_id]
+
+
+# ── The gate, L1 ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_only_sent_says_sent(bell):
+    claims = [claim(token, bytes([token]) * 16) for token in range(4)]
+    queue.remember_sent([claims[0].dedupe_hash, claims[1].dedupe_hash])
+
+    assert queue.ask_gate(claims) == {0, 1}
+    assert queue.ask_gate(claims) == {0, 1}, "to have asked is not to have sent"
+    assert bell.get("sendonce:gate:" + "02" * 16) == b"2"
+
+
+def test_who_asks_later_does_not_take_the_place_of_who_asked_first(bell):
+    queue.ask_gate([claim(1)])
+    queue.ask_gate([claim(2)])
+
+    assert bell.get("sendonce:gate:" + "00" * 16) == b"1"
+
+
+def test_two_of_one_key_in_a_batch_are_both_sent_to_postgres(bell):
+    assert queue.ask_gate([claim(1), claim(2)]) == set()
+
+
+def test_sent_is_remembered_over_whatever_stood_there_and_not_for_ever(bell, tunables):
+    tunables(gate_ttl_seconds=100)
+    queue.ask_gate([claim()])
+
+    queue.remember_sent([bytes(16)])
+
+    assert queue.ask_gate([claim()]) == {7}
+    assert 90 < bell.ttl("sendonce:gate:" + "00" * 16) <= 100
+
+
+def test_another_type_at_one_key_spoils_no_other_answer(bell):
+    bell.lpush("sendonce:gate:" + "00" * 16, "x")
+    queue.remember_sent([b"1" * 16])
+
+    assert queue.ask_gate([claim(1), claim(2, b"1" * 16)]) == {2}
+
+
+# ── The front door's memory ───────────────────────────────────────────────────────────────────
+
+
+def test_a_key_is_remembered_for_its_owner_alone(bell, tunables):
+    tunables(idempotency_hours=2)
+    job_id = uuid4()
+
+    queue.remember_key(1, "key\n with anything ü", job_id)
+
+    assert queue.recall_key(1, "key\n with anything ü") == job_id
+    assert queue.recall_key(2, "key\n with anything ü") is None
+    assert queue.recall_key(1, "key") is None
+    (name,) = bell.keys()
+    assert 7000 < bell.ttl(name) <= 7200
+    assert b"anything" not in name, "keys may name people"
+
+
+def test_a_memory_that_is_no_id_is_none(bell):
+    queue.remember_key(1, "k", uuid4())
+    bell.set(bell.keys()[0], b"rubbish")
+
+    assert queue.recall_key(1, "k") is None
+
+
+# ── Away ──────────────────────────────────────────────────────────────────────────────────────
+
+WITHOUT = {
+    "push": lambda: queue.push(waiting()) is False,
+    "ask_gate": lambda: queue.ask_gate([claim()]) == set(),
+    "remember_sent": lambda: queue.remember_sent([bytes(16)]) is None,
+    "remember_key": lambda: queue.remember_key(1, "k", uuid4()) is None,
+    "recall_key": lambda: queue.recall_key(1, "k") is None,
+}
+WITH = {
+    "ping": queue.ping,
+    "take": lambda: queue.take(ALL, limit=1, timeout_seconds=0.1),
+    "head": lambda: queue.head("default", limit=1),
+    "depths": queue.depths,
+}
+
+
+@pytest.mark.parametrize("call", WITHOUT.values(), ids=WITHOUT)
+def test_what_everybody_can_do_without_never_raises(own_redis, call):
+    own_redis.kill()
+
+    assert call()
+
+
+@pytest.mark.parametrize("call", WITH.values(), ids=WITH)
+def test_who_wants_redis_itself_is_told_that_it_is_away(own_redis, call):
+    own_redis.kill()
+
+    with pytest.raises(queue.Away):
+        call()
+
+
+def test_after_a_restart_the_first_call_finds_a_fresh_connection(own_redis):
+    queue.ping()
+    own_redis.kill()
+    own_redis.start()
+
+    assert queue.push(waiting())
+
+
+def test_one_that_refuses_is_asked_again_at_once(own_redis):
+    """Only a hanging one costs time to ask."""
+    own_redis.kill()
+    assert not queue.push(waiting())
+    own_redis.start()
+
+    assert queue.push(waiting())
+
+
+@pytest.mark.slow
+def test_a_hanging_redis_costs_one_wait_and_not_one_for_each_call(own_redis):
+    queue.ping()
+    own_redis.hang()
+    started = time.monotonic()
+
+    assert [call() for call in WITHOUT.values() for _ in range(3)] == [True] * 15
+
+    own_redis.wake()
+    assert queue.PATIENCE_SECONDS <= time.monotonic() - started < queue.PATIENCE_SECONDS + 1
+
+
+@pytest.mark.slow
+def test_an_answer_to_who_asks_anyway_ends_the_silence(own_redis):
+    own_redis.hang()
+    with pytest.raises(redis.TimeoutError):
+        queue.take(ALL, limit=1, timeout_seconds=0.1)
+    own_redis.wake()
+    job = waiting()
+    assert not queue.push(job), "left alone"
+
+    queue.take(ALL, limit=1, timeout_seconds=0.1)
+
+    assert queue.push(job)
+    assert queue.head("default", limit=1) == [job[0].job_id]
+
+
+def test_left_alone_long_enough_it_is_asked_again(bell, monkeypatch):
+    monkeypatch.setattr(queue, "_left_alone_until", time.monotonic() + 0.05)
+    assert not queue.push(waiting())
+
+    while not queue.push(waiting()):
+        time.sleep(0.005)
+
+
+def test_saying_nothing_to_redis_ends_no_silence(bell, monkeypatch):
+    monkeypatch.setattr(queue, "_left_alone_until", time.monotonic() + 60)
+
+    queue.remember_sent([])
+
+    assert not queue.push(waiting())
