@@ -25,6 +25,14 @@ client()  { python3 "$repository/deploy/compose/try_client.py" "$@"; }
 audit()   { compose exec -T api python manage.py audit | tail -n 30; }
 up()      { quietly compose up --detach --wait --wait-timeout 180 --scale "worker=$WORKERS" "$@"; }
 
+unhealthy() { # what their probes said
+    local container
+    for container in $("$DOCKER" ps --quiet --filter health=unhealthy --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME"); do
+        "$DOCKER" inspect --format '{{.Name}}{{range .State.Health.Log}}
+  {{.Start}} {{.End}} exit {{.ExitCode}} {{.Output}}{{end}}' "$container"
+    done
+}
+
 leave() {
     local code=$?
     trap - EXIT
@@ -32,6 +40,7 @@ leave() {
         say "FAILED; the last lines of each service:"
         compose ps --all || true
         compose logs --tail 8 || true
+        unhealthy
     fi
     quietly compose down --volumes --timeout 5 || true
     exit $code
