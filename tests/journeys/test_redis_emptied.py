@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 from redis import Redis
+from rest_framework_simplejwt.tokens import AccessToken
 
 from jobs import queue
 
 pytestmark = pytest.mark.slow
+
+BODY = {"type": "email", "payload": {"to": "bob@example.com", "subject": "Your order", "text": "It is on its way."}}
 
 
 @pytest.fixture
@@ -77,4 +80,30 @@ def test_a_redis_that_fell_back_to_an_older_state_repeats_its_calls_and_nothing_
     assert len(older) == 1
     assert platform.job(duplicate).duplicate_of == jobs[7]
     assert len(smtp.accepted) == 20
+    platform.assert_books_balance()
+
+
+def test_while_redis_hangs_requests_are_accepted_and_jobs_are_sent(platform, smtp, valkey, owner):
+    platform.start_worker("--concurrency", "8")
+    platform.start_scheduler()
+    _, client = platform.start_api()
+    client.headers["Authorization"] = f"Bearer {AccessToken.for_user(owner)}"
+    platform.accept_many(100)
+
+    platform.until(lambda: len(smtp.accepted) >= 10)
+    platform.pause(valkey.child)
+    answers = [client.post("/addJob", json=BODY, headers={"Idempotency-Key": f"order-{n}"}) for n in range(3)]
+    again = client.post("/addJob", json=BODY, headers={"Idempotency-Key": "order-0"})
+    platform.until_status("completed")
+
+    assert [answer.status_code for answer in (*answers, again)] == [202] * 4
+    assert again.json()["id"] == answers[0].json()["id"]
+    assert len(smtp.accepted) == 103
+
+    platform.resume(valkey.child)
+    platform.until(is_somebody_waiting)
+    platform.accept()
+    platform.until_status("completed")
+
+    assert len(smtp.accepted) == 104
     platform.assert_books_balance()
