@@ -95,13 +95,13 @@ def test_it_claims_no_more_than_there_are_free_slots(a_taker, bell):
     taker.start()
 
     until(lambda: len(taker.handed_over) == 3)
-    assert taker.jobs() == jobs[:3]
+    assert set(taker.jobs()) == set(jobs[:3])
     assert bell.llen("sendonce:queue:default") == 2
     assert Job.objects.filter(status="queued").count() == 2
 
     taker.slots.free([taker.handed_over[0].token])
     until(lambda: len(taker.handed_over) == 4)
-    assert taker.jobs() == jobs[:4]
+    assert set(taker.jobs()) == set(jobs[:4])
 
 
 def test_higher_priorities_go_first(a_taker):
@@ -217,7 +217,7 @@ def test_without_redis_too_it_claims_no_more_than_there_are_free_slots(a_taker, 
 
     until(lambda: len(taker.handed_over) == 2)
     taker.finish()
-    assert taker.jobs() == jobs[:2]
+    assert set(taker.jobs()) == set(jobs[:2])
     assert build.where(jobs[2]) == ("queued", None)
 
 
