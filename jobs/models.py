@@ -72,8 +72,8 @@ class Job(models.Model):
             _one_of("priority", Priority),
             _one_of("on_unknown", OnUnknown),
             models.CheckConstraint(
-                condition=Q(status__in=[s.value for s in FINAL], finished_at__isnull=False)
-                | (~Q(status__in=[s.value for s in FINAL]) & Q(finished_at__isnull=True)),
+                condition=Q(status__in=sorted(FINAL), finished_at__isnull=False)
+                | (~Q(status__in=sorted(FINAL)) & Q(finished_at__isnull=True)),
                 name="job_final_has_its_time",
             ),
             models.CheckConstraint(

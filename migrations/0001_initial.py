@@ -335,10 +335,10 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     models.Q(
-                        ("finished_at__isnull", False), ("status__in", ["completed", "cancelled", "failed", "expired"])
+                        ("finished_at__isnull", False), ("status__in", ["cancelled", "completed", "expired", "failed"])
                     ),
                     models.Q(
-                        models.Q(("status__in", ["completed", "cancelled", "failed", "expired"]), _negated=True),
+                        models.Q(("status__in", ["cancelled", "completed", "expired", "failed"]), _negated=True),
                         ("finished_at__isnull", True),
                     ),
                     _connector="OR",
