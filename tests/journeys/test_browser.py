@@ -18,6 +18,7 @@ from jobs.states import Resolution, Status
 from tests.jobs.conftest import make_dead_letter
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+PATIENCE_MS = 60_000
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -48,10 +49,13 @@ def page(allow_orm: None, live_server: Any) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         page = browser.new_page(base_url=live_server.url)
+        page.set_default_timeout(PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
         page.strangers = []  # type: ignore[attr-defined]
         page.on("request", lambda request: _note(page, request.url, live_server.url))
         yield page
         browser.close()
+        connections.close_all()  # the test's own, which belonged to playwright's event loop
 
 
 def _note(page: Any, url: str, home: str) -> None:
