@@ -27,6 +27,7 @@ def assert_unknown_with_its_evidence(platform, job_id):
 def test_a_worker_that_dies_between_dot_and_reply_leaves_unknowns_that_nobody_sends_again(platform, smtp):
     platform.shorten_lease()
     platform.start_scheduler()
+    platform.start_scheduler()
     smtp.at_dot = lambda mail: AtDot(mail.recipients[0] == "kept@example.com", Act.STALL)
     kept, thrown_away = platform.accept("kept@example.com"), platform.accept("thrown-away@example.com")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from contextlib import contextmanager
 
 import psycopg
@@ -115,6 +116,28 @@ def test_postgresql_is_away_when_the_reply_comes(platform, smtp, postgres):
     platform.until_status("completed", job_id)
 
     assert (len(smtp.accepted), platform.outcomes(job_id)) == (1, ["sent"])
+    platform.assert_books_balance()
+
+
+def test_a_worker_told_to_stop_while_postgresql_is_away_goes_and_leaves_an_unknown(platform, smtp, postgres):
+    platform.shorten_lease()
+    platform.env["DRAIN_SECONDS"] = "1"  # as long it waits for PostgreSQL to come back
+    reply = smtp.hold(AFTER_DOT)
+    job_id = platform.accept()
+    worker = platform.start_worker()
+    platform.until(lambda: reply.is_reached)
+
+    postgres.stop_at_once()
+    reply.release()
+    platform.until(lambda: platform.said(worker, "postgres_away"))
+    worker.ask_to_stop(signal.SIGTERM)
+    platform.until(lambda: worker.returncode is not None)
+    start_again(postgres)
+    platform.start_scheduler()
+    platform.until_status("unknown", job_id)
+
+    assert worker.returncode == 0
+    assert (len(smtp.accepted), DeadLetter.objects.get().reason) == (1, "unknown")
     platform.assert_books_balance()
 
 

@@ -58,3 +58,14 @@ def test_a_second_sigterm_hands_back_at_once_and_only_what_was_marked_is_unknown
 
     assert (platform.copies(marked), platform.copies(unmarked)) == (1, 1)
     platform.assert_books_balance()
+
+
+def test_a_clock_told_to_stop_finishes_its_round(platform):
+    scheduler = platform.start_scheduler()
+    platform.until(lambda: platform.said(scheduler, "scheduler_started"))
+
+    scheduler.ask_to_stop(signal.SIGTERM)
+    platform.until(lambda: scheduler.returncode is not None)
+
+    assert scheduler.returncode == 0
+    assert platform.said(scheduler, "scheduler_stopped")
