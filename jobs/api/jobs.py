@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from rest_framework.request import Request
@@ -32,22 +33,32 @@ With an `Idempotency-Key` the request may be repeated for 24 hours: the same bod
 with `Idempotency-Replayed: true`; another body gets 422."""
 
 
+def describe_accept(*, id: str, summary: str, request: str, request_examples: Any, status: int = 202) -> Any:
+    """What the three ways of accepting a job have in common."""
+    return describe(
+        id=id,
+        summary=summary,
+        description=DESCRIPTION,
+        tag="jobs",
+        request=request,
+        request_examples=request_examples,
+        answers={status: ("AcceptedJob", "Accepted.")},
+        answer_headers={status: ("Location", "Idempotency-Replayed")},
+        problems=REFUSALS,
+        parameters=[IDEMPOTENCY_KEY],
+    )
+
+
 class AddJobView(View):
     """Body: `{"email", "name"}`, or `{"type", "payload"}` and options."""
 
     status_code = 202
 
-    @describe(
+    @describe_accept(
         id="addJob",
         summary="Accept a job; `{email, name}` sends a welcome email",
-        description=DESCRIPTION,
-        tag="jobs",
         request="NewJob",
         request_examples=examples.JOBS,
-        answers={202: ("AcceptedJob", "Accepted.")},
-        answer_headers={202: ("Location", "Idempotency-Replayed")},
-        problems=REFUSALS,
-        parameters=[IDEMPOTENCY_KEY],
     )
     def post(self, request: Request) -> Response:
         return self.accept(request)
@@ -68,17 +79,12 @@ class SubmitJobView(AddJobView):
 
     status_code = 201
 
-    @describe(
+    @describe_accept(
         id="submitJob",
         summary="Accept a job written as `{name, payload}`",
-        description=DESCRIPTION,
-        tag="jobs",
         request="NamedJob",
         request_examples=examples.NAMED_JOBS,
-        answers={201: ("AcceptedJob", "Accepted.")},
-        answer_headers={201: ("Location", "Idempotency-Replayed")},
-        problems=REFUSALS,
-        parameters=[IDEMPOTENCY_KEY],
+        status=201,
     )
     def post(self, request: Request) -> Response:
         return self.accept(request)
@@ -87,18 +93,7 @@ class SubmitJobView(AddJobView):
 class JobsView(AddJobView):
     """POST accepts one, GET lists the caller's own."""
 
-    @describe(
-        id="createJob",
-        summary="Accept a job",
-        description=DESCRIPTION,
-        tag="jobs",
-        request="NewJob",
-        request_examples=examples.JOBS,
-        answers={202: ("AcceptedJob", "Accepted.")},
-        answer_headers={202: ("Location", "Idempotency-Replayed")},
-        problems=REFUSALS,
-        parameters=[IDEMPOTENCY_KEY],
-    )
+    @describe_accept(id="createJob", summary="Accept a job", request="NewJob", request_examples=examples.JOBS)
     def post(self, request: Request) -> Response:
         return self.accept(request)
 
