@@ -81,6 +81,7 @@ def test_a_settlement_that_comes_too_late_is_told_so(recorder, bell):
     build.decide(overtaken, build.Decision.MARK_SENT)
 
     (answer,) = recorder.together(recorder.settle(sent(overtaken)))
+    recorder.finish()
 
     assert answer is None
     assert recorder.over == [overtaken.token]
@@ -117,6 +118,7 @@ def test_a_poison_row_takes_nobody_with_it(recorder, bell, facts):
     asked.insert(2, recorder.settle(replace(sent(poison), **facts)))
 
     *answers, marked = recorder.together(*asked, recorder.mark(waiting, "main"))
+    recorder.finish()
 
     refused = answers.pop(2)
     assert isinstance(refused, Exception)
