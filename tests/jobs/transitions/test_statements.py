@@ -220,8 +220,12 @@ def test_rows_that_are_named_are_found_by_their_keys(plans, name, shape):
 def test_rows_that_are_sought_by_their_state_are_found_by_the_index_made_for_it(plans, name, shape):
     reads = plans[shape][name]
 
-    allowed = BY_INDEX[name] | KEYS | BY_STATUS
-    assert reads <= (allowed | {"all of jobs_job"} if (name, shape) in LARGE_SHARE else allowed)
+    if (name, shape) in LARGE_SHARE:
+        reads = reads - {"all of jobs_job"}
+    if shape == "fresh":  # without any statistics a neighbouring index may look as good
+        assert not [read for read in reads if read.startswith("all of")]
+    else:
+        assert reads <= BY_INDEX[name] | KEYS | BY_STATUS
 
 
 def test_every_statement_has_its_place_here():

@@ -180,6 +180,19 @@ def test_trace_4_the_gate_takes_no_row_but_a_released_one(build):
         assert gate(owner).admitted == set()
 
 
+def test_trace_4_a_row_that_another_gate_takes_at_this_moment_is_not_taken_over():
+    """The second gate looks before the first commits and sees no row: only the conflict tells it."""
+    first, second = claimed(key="k"), claimed(key="k", worker=OTHER_WORKER)
+    with others() as them:
+        with transaction.atomic():
+            gate(first)
+            at_gate = them.start(gate, second)
+            wait_until(somebody_waits_for_a_lock)
+        assert at_gate.result(20).put_back == {second.token}
+
+    assert mark(first)
+
+
 def test_trace_4_a_row_released_by_a_cancelled_rival_is_free_for_all():
     first = gated(key="k")
     rescue()
