@@ -12,11 +12,15 @@ RUN pip --python /venv/bin/python install --no-cache-dir --requirement requireme
 FROM python:3.12-slim-bookworm
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    # The file system may be read-only; bytecode is compiled below.
+    # The file system may be read-only; bytecode is made below.
     PYTHONDONTWRITEBYTECODE=1 \
     # gunicorn's own name for its number of processes.
     WEB_CONCURRENCY=2
 WORKDIR /app
+
+# The base image comes without bytecode, and the user below cannot write any: every start, and every health check,
+# would compile the standard library anew (0.8 s of CPU for http.client alone, against 0.09).
+RUN python -m compileall -q -x site-packages /usr/local/lib/python3.12
 
 # A fixed number, so that volumes and Kubernetes can name it. /secrets belongs to it: a volume there inherits that.
 RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sendonce \
@@ -32,6 +36,6 @@ RUN SECRET_KEY=build JWT_SIGNING_KEY=build python manage.py collectstatic --noin
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=5 \
-    CMD ["python", "-IS", "deploy/compose/probe.py", "http://127.0.0.1:8000/health/live"]
+    CMD ["python", "-IS", "deploy/compose/probe.py", "8000", "/health/live"]
 # Exec form: gunicorn is process 1 and gets SIGTERM itself.
 CMD ["gunicorn", "--config", "scheduler/gunicorn_conf.py", "--bind", "0.0.0.0:8000"]

@@ -120,7 +120,7 @@ def test_prometheus_asks_where_the_processes_answer() -> None:
         (lookup,) = jobs[name]["dns_sd_configs"]
         assert (lookup["names"], lookup["type"]) == ([name], "A")
         assert SERVICES[name]["command"][-2:] == ["--metrics-port", str(lookup["port"])]
-        assert f":{lookup['port']}/" in SERVICES[name]["healthcheck"]["test"][4]
+        assert SERVICES[name]["healthcheck"]["test"][4] == str(lookup["port"])
     assert jobs["api"]["static_configs"] == [{"targets": ["api:8000"]}]
     assert SERVICES["api"]["environment"]["ALLOWED_HOSTS"].endswith(",127.0.0.1,api")
 

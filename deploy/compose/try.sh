@@ -74,7 +74,7 @@ say "A worker is killed while it holds jobs (the catcher is frozen, so that ever
 quietly compose pause mail
 client post $KILLED killed
 client workers $WORKERS --each in_flight
-victim=$(compose ps --quiet worker | head -n 1)
+victims=$(compose ps --quiet worker) victim=${victims%%$'\n'*}
 quietly "$DOCKER" kill --signal KILL "$victim"
 printf '  killed %s\n' "${victim:0:12}"
 quietly compose unpause mail
