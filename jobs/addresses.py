@@ -84,13 +84,13 @@ def default_sender() -> Address:
 
 def may_send(sender: Address, allowed: tuple[str, ...]) -> bool:
     """Whether `sender` is DEFAULT_FROM_EMAIL's address or among `allowed` (addresses and @domains)."""
-    return sender.spec == default_sender().spec or not _permitted(allowed).isdisjoint(
+    return sender.spec == default_sender().spec or not permitted_senders(allowed).isdisjoint(
         {sender.spec, f"@{sender.domain}"}
     )
 
 
 @cache
-def _permitted(allowed: tuple[str, ...]) -> frozenset[str]:
+def permitted_senders(allowed: tuple[str, ...]) -> frozenset[str]:
     """Allowed senders in the form addresses are compared in: domains in lower-case ASCII."""
     try:
         return frozenset(

@@ -7,7 +7,9 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 
+from jobs import addresses
 from jobs.conf import Tunables, tunables
 
 POSITIVE = (
@@ -33,13 +35,14 @@ POSITIVE = (
 )
 SHORTEST_HS256_KEY = 32  # bytes: RFC 7518 §3.2
 RFC_DOT_SECONDS = 600  # RFC 5321 §4.5.3.2.6
+SHORTEST_LEASE_SECONDS = 5  # a worker's threads tick once a second, and it falls silent after half a lease without
 
 
 @register(Tags.security)
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Sendonce's own checks, `sendonce.E…` and `sendonce.W…`."""
     conf = tunables()
-    return [*_numbers(conf), *_lease(conf), *_sizes(conf), *_providers(conf), *_keys(), *_hosts()]
+    return [*_numbers(conf), *_lease(conf), *_sizes(conf), *_providers(conf), *_senders(conf), *_keys(), *_hosts()]
 
 
 def _numbers(conf: Tunables) -> Iterator[CheckMessage]:
@@ -67,6 +70,12 @@ def _lease(conf: Tunables) -> Iterator[CheckMessage]:
             f"LEASE_SECONDS ({conf.lease_seconds}): live workers would be declared dead.",
             "Keep LEASE_SECONDS above twice HEARTBEAT_SECONDS; 30 and 5 are the defaults.",
         )
+    if conf.lease_seconds < SHORTEST_LEASE_SECONDS:
+        yield _warning(
+            "W004",
+            f"LEASE_SECONDS is {conf.lease_seconds}: a busy moment is enough to declare a live worker dead.",
+            f"Set it to {SHORTEST_LEASE_SECONDS} or more; 30 is the default.",
+        )
     if conf.dot_timeout_seconds < RFC_DOT_SECONDS:
         yield _warning(
             "W001",
@@ -92,6 +101,14 @@ def _providers(conf: Tunables) -> Iterator[CheckMessage]:
             "EMAIL_PROVIDERS is empty: no email could be sent.",
             "Name at least one: main=smtp+tls://user:pass@host:587",
         )
+
+
+def _senders(conf: Tunables) -> Iterator[CheckMessage]:
+    try:
+        addresses.default_sender()
+        addresses.permitted_senders(conf.allowed_senders)
+    except ImproperlyConfigured as error:
+        yield _error("E010", str(error), "Without a valid sender no email can be written.")
 
 
 def _keys() -> Iterator[CheckMessage]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from django.db.models.functions import Now
+from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
+
 from jobs import transitions
 from jobs.conf import Tunables
 
@@ -22,7 +25,8 @@ class Pruner:
         }
 
     def run_once(self, now: float) -> dict[str, int]:
-        return {name: self._prune(name, limits) for name, limits in self._limits.items()}
+        counts = {name: self._prune(name, limits) for name, limits in self._limits.items()}
+        return counts | {"tokens": self._prune_tokens()}
 
     @staticmethod
     def _prune(name: str, limits: dict[str, int]) -> int:
@@ -33,3 +37,10 @@ class Pruner:
             if gone < BATCH:
                 break
         return pruned
+
+    @staticmethod
+    def _prune_tokens() -> int:
+        """Refresh tokens that have run out need no place on the blacklist."""
+        expired = OutstandingToken.objects.filter(expires_at__lte=Now()).order_by("id")[: BATCH * BATCHES_PER_ROUND]
+        gone, _ = OutstandingToken.objects.filter(id__in=list(expired.values_list("id", flat=True))).delete()
+        return gone

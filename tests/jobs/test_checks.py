@@ -32,7 +32,9 @@ def test_the_defaults_have_nothing_to_complain_about(monkeypatch):
         ({"heartbeat_seconds": 15}, "sendonce.E005"),
         ({"max_body_bytes": 11 * 1024 * 1024}, "sendonce.E006"),
         ({"email_providers": {}}, "sendonce.E007"),
+        ({"allowed_senders": ("nobody",)}, "sendonce.E010"),
         ({"dot_timeout_seconds": 60}, "sendonce.W001"),
+        ({"lease_seconds": 2, "heartbeat_seconds": 0.5}, "sendonce.W004"),
     ],
 )
 def test_nonsense_is_named(monkeypatch, values, id):

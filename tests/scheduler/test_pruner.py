@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
 from jobs.conf import tunables
 from jobs.models import Attempt, DeadLetter, Delivery, Job, Worker
@@ -16,7 +17,7 @@ from tests.jobs.transitions import builders as build
 
 pytestmark = pytest.mark.usefixtures("committed")
 
-NOTHING = {"keys": 0, "bodies": 0, "jobs": 0, "workers": 0}
+NOTHING = {"keys": 0, "bodies": 0, "jobs": 0, "workers": 0, "tokens": 0}
 
 
 @pytest.fixture
@@ -129,3 +130,15 @@ def test_a_mountain_is_carried_off_in_small_batches_over_many_rounds(pruner, mon
     rounds = [small.run_once(0.0)["bodies"] for _ in range(4)]
 
     assert rounds == [4, 3, 0, 0]
+
+
+def test_refresh_tokens_that_have_run_out_leave_the_blacklist_and_the_others_stay(pruner):
+    now = timezone.now()
+    for jti, expires_at in (("over", now - timedelta(minutes=1)), ("good", now + timedelta(hours=1))):
+        token = OutstandingToken.objects.create(jti=jti, token=jti, created_at=now, expires_at=expires_at)
+        BlacklistedToken.objects.create(token=token)
+
+    assert pruner.run_once(0.0)["tokens"] > 0
+
+    assert [token.jti for token in OutstandingToken.objects.all()] == ["good"]
+    assert BlacklistedToken.objects.count() == 1

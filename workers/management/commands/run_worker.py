@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from django.conf import settings
+from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandParser
 
 from jobs.conf import tunables
@@ -17,6 +18,7 @@ from workers.worker import Worker
 
 class Command(BaseCommand):
     help = "Take jobs and carry them out until SIGTERM, which drains; a second signal hands everything back at once."
+    requires_system_checks = [Tags.security]  # ours among them; the others would load every view of the API
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--processes", type=positive, default=1, help="worker processes of this node (1)")
