@@ -113,6 +113,7 @@ DATABASES["default"]["OPTIONS"] |= {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
     "application_name": "sendonce",
     # Plans for arrays of any length, on an empty table and on a huge one alike.
     "options": "-c plan_cache_mode=force_generic_plan",

@@ -130,15 +130,14 @@ class Worker:
 
     # ── The end ───────────────────────────────────────────────────────────────────────────────
 
-    async def _drain(
-        self, recorder: asyncio.Future[None], heartbeat: asyncio.Future[None], taker: asyncio.Future[None]
-    ) -> None:
+    async def _drain(self, recorder: Over, heartbeat: Over, taker: Over) -> None:
         """Stop in the order in which work flows: take nothing, finish trips, record, fall silent."""
+        deadline = self._loop.time() + self._conf.drain_seconds
         log.info("worker_draining", in_flight=len(self._slots))
         self._heartbeat.is_draining = True
         self._taker.stop()
         await self._patiently(taker, self._conf.drain_seconds)
-        await self._finish_trips()
+        await self._finish_trips(deadline)
         self._is_closed = True
         await asyncio.wait([taker], timeout=HAND_BACK_SECONDS)  # what it took last goes back, too
         self._recorder.stop()
@@ -150,9 +149,8 @@ class Worker:
         for channel in set(self._channels.values()):
             await channel.close()
 
-    async def _finish_trips(self) -> None:
+    async def _finish_trips(self, deadline: float) -> None:
         leave_now = asyncio.create_task(self._leave_now.wait())
-        deadline = self._loop.time() + self._conf.drain_seconds
         while self._trips and not leave_now.done() and self._loop.time() < deadline:
             under_way: list[asyncio.Task[Any]] = [*self._trips, leave_now]
             await asyncio.wait(under_way, timeout=deadline - self._loop.time(), return_when=asyncio.FIRST_COMPLETED)

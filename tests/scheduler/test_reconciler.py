@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs import queue
+from jobs import queue, transitions
 from jobs.claims import Waiting
 from jobs.models import Job
 from scheduler.loops import reconciler as module
@@ -54,6 +54,18 @@ def test_a_lost_one_behind_a_backlog_is_pushed_once_although_it_waits_long():
 
     assert rounds == [1, 0, 0]
     assert ids() == [*backlog, lost]
+
+
+def test_behind_a_head_of_stale_ids_nothing_is_pushed_again_and_again():
+    stale = [waiting(60, is_in_redis=True) for _ in range(module.HEAD)]
+    for job_id in stale:
+        transitions.cancel(job_id, owner_id=Job.objects.get(pk=job_id).owner_id)
+    backlog = [waiting(30, is_in_redis=True) for _ in range(3)]
+
+    rounds = [Reconciler().run_once(0.0)["pushed_again"] for _ in range(3)]
+
+    assert rounds == [0, 0, 0]
+    assert ids() == [*stale, *backlog]
 
 
 def test_what_waits_in_its_list_is_left_alone_however_long():
