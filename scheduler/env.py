@@ -1,19 +1,26 @@
 """Reads the environment: each `NAME`, or the content of the file that `NAME_FILE` names.
 
 Only settings.py calls this; every reading is remembered, so that docs/settings.md and
-.env.example are generated from what is really read.
+.env.example are generated from what is really read. Whatever is not understood refuses to start,
+with the name and what it means; texts, which may be secrets, are never shown.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+
+T = TypeVar("T")
+
+FLAGS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
+POSTGRES = ("postgres://", "postgresql://")
 
 
 @dataclass(frozen=True)
@@ -31,49 +38,66 @@ class Environment:
 
     def __init__(self, source: Mapping[str, str] | None = None) -> None:
         self.readings: list[Reading] = []
-        self._env = environ.Env()
-        self._env.ENVIRON = dict(os.environ if source is None else source)
+        self._source = os.environ if source is None else source
 
     def text(self, name: str, default: str = "", *, help: str) -> str:
-        return self._read("str", name, default, help)
+        return self._read("str", name, default, help, str)
 
     def integer(self, name: str, default: int, *, help: str) -> int:
-        return self._read("int", name, default, help)
+        return self._read("int", name, default, help, int)
 
     def number(self, name: str, default: float, *, help: str) -> float:
-        return self._read("float", name, default, help)
+        return self._read("float", name, default, help, _finite)
 
     def flag(self, name: str, default: bool, *, help: str) -> bool:
-        return self._read("bool", name, default, help)
+        return self._read("bool", name, default, help, lambda text: FLAGS[text.lower()])
 
     def names(self, name: str, default: list[str], *, help: str) -> list[str]:
-        return self._read("list", name, default, help)
+        """Separated by commas; white space around them and empty ones do not count."""
+        return self._read("list", name, default, help, _split)
 
     def database(self, name: str, default: str, *, help: str) -> dict[str, Any]:
-        url = self._read("str", name, default, help)
+        url = self.text(name, default, help=help)
         try:
-            return self._env.db_url_config(url)
-        except Exception as error:
+            if not url.startswith(POSTGRES):
+                raise ValueError
+            return environ.Env.db_url_config(url)
+        except Exception:  # what it says could hold the password
             raise ImproperlyConfigured(
-                f"{name}: not a database URL. Example: postgres://user:pass@host:5432/db"
-            ) from error
+                f"{name}: not a PostgreSQL URL. Example: postgres://user:pass@host:5432/db "
+                "(special characters of the password percent-encoded)"
+            ) from None
 
-    def _read(self, kind: str, name: str, default: Any, help: str) -> Any:
+    def _read(self, kind: str, name: str, default: T, help: str, parse: Callable[[str], T]) -> T:
         shown = ",".join(default) if isinstance(default, list) else str(default)
         self.readings.append(Reading(name, kind, shown, help))
-        self._mind_file(name)
+        text = self._text(name)
+        if text is None:
+            return default
         try:
-            return getattr(self._env, kind)(name, default=default)
-        except (ValueError, TypeError) as error:
-            text = self._env.ENVIRON.get(name, "")
-            raise ImproperlyConfigured(f"{name}={text!r} is not a valid {kind}. It means: {help}") from error
+            return parse(text)
+        except (ValueError, KeyError):
+            raise ImproperlyConfigured(f"{name}={text!r} is not a valid {kind}. It means: {help}") from None
 
-    def _mind_file(self, name: str) -> None:
-        """Secrets mounted as files: NAME_FILE=/run/secrets/name stands in for NAME."""
-        path = self._env.ENVIRON.get(f"{name}_FILE")
-        if not path or name in self._env.ENVIRON:
-            return
+    def _text(self, name: str) -> str | None:
+        """Set and not empty, or from a file: secrets are mounted as NAME_FILE=/run/secrets/name."""
+        if value := self._source.get(name, "").strip():
+            return value
+        path = self._source.get(f"{name}_FILE")
+        if not path:
+            return None
         try:
-            self._env.ENVIRON[name] = Path(path).read_text().strip()
+            return Path(path).read_text().strip()
         except OSError as error:
             raise ImproperlyConfigured(f"{name}_FILE: {path} cannot be read ({error.strerror}).") from error
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _split(text: str) -> list[str]:
+    return [name for part in text.split(",") if (name := part.strip())]

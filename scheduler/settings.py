@@ -19,7 +19,7 @@ env = Environment()
 
 # ── Ground ────────────────────────────────────────────────────────────────────────────────────
 
-DEBUG = env.flag("DEBUG", False, help="Development mode: open signup, the local inbox page, a default secret.")
+DEBUG = env.flag("DEBUG", False, help="Development mode: the local inbox page, default secrets. Never in production.")
 SECRET_KEY = env.text("SECRET_KEY", "", help="Django's secret: 50 random characters. Required outside DEBUG.")
 if not SECRET_KEY:
     if not DEBUG:
@@ -217,7 +217,7 @@ def _providers(pairs: list[str]) -> dict[str, str]:
         alias, found, url = pair.partition("=")
         if not found:
             raise ImproperlyConfigured(
-                f"EMAIL_PROVIDERS: {pair!r} is not alias=URL. Example: main=smtp+tls://user:pass@host:587"
+                "EMAIL_PROVIDERS: an entry is not alias=URL. Example: main=smtp+tls://user:pass@host:587"
             )
         providers[alias.strip()] = url.strip()
     return providers

@@ -188,11 +188,10 @@ class LocalStack:
         self._stops.pop()
 
     def _start_apps(self) -> None:
-        gunicorn = "gunicorn scheduler.wsgi --worker-class gthread --threads 8 --workers 1 --no-control-socket"
-        bind = ["--graceful-timeout", "20", "--bind", f"127.0.0.1:{self.options.port}"]
+        gunicorn = ["gunicorn", "--config", "scheduler/gunicorn_conf.py", "--bind", f"127.0.0.1:{self.options.port}"]
         workers, metrics = str(self.options.workers), str(self.options.metrics_port)
         self._apps = [
-            self._python("api", "-m", *gunicorn.split(), *bind, rank=2),
+            self._python("api", "-m", *gunicorn, rank=2),
             self._child("worker", "run_worker", "--processes", workers, "--metrics-port", metrics),
             self._child("scheduler", "run_scheduler"),
         ]

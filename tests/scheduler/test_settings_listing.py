@@ -64,7 +64,7 @@ def test_opened_lines_are_read_back_as_the_defaults() -> None:
     assert list(opened) == [reading.name for reading in env.readings]
     for reading in env.readings:
         if reading.kind in ("int", "float"):
-            assert source._read(reading.kind, reading.name, 0, reading.help) == float(reading.default)
+            assert source.number(reading.name, -1.0, help=reading.help) == float(reading.default)
         else:
             assert opened[reading.name] == reading.default
 
