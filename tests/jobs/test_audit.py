@@ -260,6 +260,14 @@ def test_a_claim_that_another_claim_overtook_is_found():
     assert list(violations()) == ["delivery_without_running_job"]
 
 
+def test_an_open_question_about_an_earlier_episode_is_found():
+    first = sent_again()
+    unknown(claimed(first.job_id))
+    sql("UPDATE jobs_deadletter SET resolution = NULL, resolved_at = NULL WHERE claim = %s", first.token)
+
+    assert violations()["stale_letters"].examples == [str(letter(first))]
+
+
 def test_many_violations_are_counted_and_five_are_named():
     for _ in range(7):
         unpushed()

@@ -161,6 +161,16 @@ def test_held_jobs_of_a_dropped_key_are_dead_letters_that_point_at_it():
     assert DeadLetter.objects.get(pk=letter(waiting, "dropped")).error["kind"] == "dropped"
 
 
+def test_held_jobs_of_a_dropped_key_beyond_the_limit_stay_held_for_the_next_round():
+    first = unknown(key="k")
+    waiting = [held(behind=first) for _ in range(2)]
+    decide(first, Decision.DROP)
+
+    for statuses in (["failed", "unknown"], ["failed", "failed"]):
+        assert transitions.wake_held(limit=1) == []
+        assert sorted(where(c)[0] for c in waiting) == statuses
+
+
 def test_a_later_job_of_a_dropped_key_is_held_and_then_a_dead_letter_too():
     first = dropped(key="k")
     late = held(behind=first)

@@ -14,7 +14,7 @@ from django.db import DatabaseError, transaction
 
 from jobs import batches, intake, queue, requests, rescues, transitions
 from jobs.errors import TooLate
-from jobs.models import Delivery, Job
+from jobs.models import DeadLetter, Delivery, Job
 from jobs.states import Decision, Outcome
 from tests.jobs.transitions.beside import Pause, others, somebody_waits_for_a_lock, wait_until
 from tests.jobs.transitions.builders import (
@@ -414,6 +414,19 @@ def test_trace_16_a_decision_about_an_episode_does_not_decide_the_next_one():
     for decision in Decision:
         with nothing_moves(second), pytest.raises(TooLate):
             transitions.resolve(page, decision, by=an_owner().pk)
+
+
+def test_trace_16_the_claim_is_the_episode_even_if_its_dead_letter_had_been_left_open():
+    first = unknown()
+    page = letter(first)
+    decide(first, Decision.SEND_AGAIN)
+    second = unknown(claimed(first.job_id))
+    DeadLetter.objects.filter(pk=page).update(resolution=None, resolved_at=None)
+
+    with nothing_moves(second), pytest.raises(TooLate):
+        transitions.resolve(page, Decision.MARK_SENT, by=an_owner().pk)
+
+    DeadLetter.objects.filter(pk=page).update(resolution="send_again", resolved_at=ago(0))
 
 
 # ── 18, 19 ────────────────────────────────────────────────────────────────────────────────────
