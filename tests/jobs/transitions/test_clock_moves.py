@@ -92,12 +92,15 @@ def test_an_empty_list_means_that_everything_older_than_the_grace_is_lost():
     assert ids(transitions.find_lost("default", head=[], grace_seconds=5, limit=10)) == [old]
 
 
-def test_a_head_of_stale_ids_counts_as_an_empty_list():
-    lost, stale = a_job(), sent()
-    set_job(lost, pushed_at=ago(60))
+def test_a_head_of_stale_ids_proves_nothing_lost_until_it_moves():
+    waiting, stale, at_head = a_job(), sent(), a_job()
+    set_job(waiting, pushed_at=ago(60))
     set_job(stale, pushed_at=ago(600))
 
-    assert ids(transitions.find_lost("default", head=[stale.job_id], grace_seconds=5, limit=10)) == [lost]
+    assert transitions.find_lost("default", head=[stale.job_id], grace_seconds=5, limit=10) == []
+    moved = transitions.find_lost("default", head=[stale.job_id, at_head], grace_seconds=5, limit=10)
+
+    assert ids(moved) == [waiting]
 
 
 def test_each_priority_is_compared_with_its_own_list():
