@@ -9,7 +9,18 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import structlog
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import (
+    DatabaseError,
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,14 +38,24 @@ def sqlstate(error: BaseException) -> str | None:
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether the error says that PostgreSQL cannot be asked (rather than that it said no)."""
-    if isinstance(error, InterfaceError):
+    """Whether the error says that PostgreSQL cannot be asked (rather than that it said no).
+
+    A demoted server (25006) is as good as away, though its connection lives: leave it and connect afresh.
+    """
+    state = sqlstate(error)
+    if isinstance(error, InterfaceError) or state == "25006":
         return True
     if not isinstance(error, OperationalError):
         return False
-    state = sqlstate(error)
-    # 57P0x: shutting down, crashed, starting up; 08: connection; 53: out of resources; 25006: demoted
-    return state is None or state[:2] in {"08", "53"} or state[:4] == "57P0" or state == "25006"
+    # 57P0x: shutting down, crashed, starting up; 08: connection; 53: out of resources
+    return state is None or state[:2] in {"08", "53"} or state[:4] == "57P0"
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether it is the row's own fault: trying again, alone or later, cannot help."""
+    if isinstance(error, DataError | IntegrityError | ProgrammingError | NotSupportedError):
+        return True
+    return not isinstance(error, Error)  # a value that could not even be written down
 
 
 def move(function: Callable[P, T]) -> Callable[P, T]:

@@ -19,7 +19,7 @@ from django.db import connection
 
 from jobs import queue, transitions
 from jobs.claims import Claim
-from jobs.database import is_away, move
+from jobs.database import is_refused, move, sqlstate
 from jobs.errors import ClaimLost, DeliveryError
 from jobs.settlements import Settlement
 from jobs.states import Outcome, Status
@@ -150,11 +150,12 @@ class Recorder:
     def _gather(self) -> list[Entry]:
         """What was kept, and what has come meanwhile: while PostgreSQL is away, new marks are to fail too."""
         entries, self._backlog = self._backlog, []
+        most = len(entries) + LARGEST_GROUP
         try:
             entries = entries or [self._entries.get(timeout=IDLE_SECONDS)]
         except fifo.Empty:
             return []
-        while len(entries) < LARGEST_GROUP and not self._entries.empty():
+        while len(entries) < most and not self._entries.empty():
             entries.append(self._entries.get_nowait())
         return entries
 
@@ -162,10 +163,10 @@ class Recorder:
         try:
             group.commit()
         except Exception as error:  # a value that cannot even be written down, too, is one row's fault
-            if is_away(error):
-                self._wait_for_postgres(group, error)
-            else:
+            if is_refused(error):
                 self._split(group, error)
+            else:
+                self._wait_for_postgres(group, error)
         else:
             self._answer(group)
 
@@ -182,8 +183,9 @@ class Recorder:
         )
 
     def _wait_for_postgres(self, group: Group, error: Exception) -> None:
-        """Marks fail now. The rest is kept: its guards make a repeated write harmless."""
-        log.warning("postgres_away", error=type(error).__name__, kept=len(group.entries))
+        """Away, or unable for now: marks fail at once. The rest is kept: its guards make a repeated write harmless."""
+        log.warning("postgres_away", error=type(error).__name__, sqlstate=sqlstate(error), kept=len(group.entries))
+        connection.close()
         marks = [entry for entry in group.entries if isinstance(entry[0], Mark)]
         _answer_all([(future, MarkUncertain()) for _, future in marks])
         self._backlog += [entry for entry in group.entries if not isinstance(entry[0], Mark)]

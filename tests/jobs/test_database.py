@@ -11,13 +11,15 @@ from django.db import (
     DataError,
     IntegrityError,
     InterfaceError,
+    InternalError,
     OperationalError,
+    ProgrammingError,
     connection,
     transaction,
 )
 from structlog.testing import capture_logs
 
-from jobs.database import REPEATS, is_away, move
+from jobs.database import REPEATS, is_away, is_refused, move
 from jobs.models import Worker
 from tests.jobs.transitions import builders as build
 
@@ -34,13 +36,35 @@ def with_state(kind: type[Exception], state: str | None) -> Exception:
 
 # ── Away, or a no ─────────────────────────────────────────────────────────────────────────────
 
-AWAY = ["57P01", "57P02", "57P03", "08006", "08001", "53300", "53100", "25006", None]
+AWAY = ["57P01", "57P02", "57P03", "08006", "08001", "53300", "53100", None]
 A_NO = ["40P01", "40001", "57014", "55P03", "22P02"]
 
 
 @pytest.mark.parametrize("state", AWAY)
 def test_these_say_that_postgres_cannot_be_asked(state):
     assert is_away(with_state(OperationalError, state))
+
+
+def test_a_demoted_server_is_as_good_as_away():
+    """Django takes its 25006 for an internal error."""
+    assert is_away(with_state(InternalError, "25006"))
+
+
+@pytest.mark.parametrize(
+    ("error", "is_the_rows_fault"),
+    [
+        (DataError, True),
+        (IntegrityError, True),
+        (ProgrammingError, True),
+        (OperationalError, False),
+        (InternalError, False),
+        (InterfaceError, False),
+        (ValueError, True),
+    ],
+)
+def test_only_what_cannot_be_written_is_the_rows_own_fault(error, is_the_rows_fault):
+    """A cancelled statement, an exhausted lock table or a full disk would refuse any other row as well."""
+    assert is_refused(error("no")) is is_the_rows_fault
 
 
 @pytest.mark.parametrize("state", A_NO)

@@ -58,7 +58,13 @@ def test_outcomes_wait_for_postgres_while_new_marks_fail(recorder, postgres):
 
     assert isinstance(mark, MarkUncertain), "a conversation in the middle of DATA must not wait for PostgreSQL"
     assert still_waiting
-    assert logs[0] == {"event": "postgres_away", "error": "OperationalError", "kept": 2, "log_level": "warning"}
+    assert logs[0] == {
+        "event": "postgres_away",
+        "error": "OperationalError",
+        "sqlstate": None,
+        "kept": 2,
+        "log_level": "warning",
+    }
     assert statuses == [Status.COMPLETED, Status.FAILED]
     assert build.where(delivered) == ("completed", "sent")
     assert build.where(refused) == ("failed", "released")
