@@ -42,9 +42,12 @@ def discard(dead_letter: int, *, by: int) -> None:
     log.info("dead_letter_discarded", dead_letter=dead_letter, by=by)
 
 
-def resolve(dead_letter: int, decision: Decision, *, by: int) -> None:
-    """Decide an unknown. Raises NotFound, or TooLate when somebody, or a late reply, was first."""
-    dedupe_hash, waiting = transitions.resolve(dead_letter, decision, by=by)
+def resolve(dead_letter: int, decision: Decision, *, by: int | None, new_budget: bool = True) -> None:
+    """Decide an unknown; `by` is None for the job's own policy, which gives no new budget.
+
+    Raises NotFound, or TooLate when somebody, or a late reply, was first.
+    """
+    dedupe_hash, waiting = transitions.resolve(dead_letter, decision, by=by, new_budget=new_budget)
     if decision is Decision.SEND_AGAIN:
         queue.push([waiting])
     elif decision is Decision.MARK_SENT:

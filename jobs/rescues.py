@@ -18,9 +18,9 @@ from jobs.database import move
 from jobs.sql import run
 from jobs.states import DeliveryState, Outcome, Reason, Status
 
-MARKED = "The worker died after the dot mark: the message may or may not have gone out."
+MARKED = "The worker died or lost track of the job after the dot mark: the message may or may not have gone out."
 POISON = "Too many workers died while holding this job."
-UNMARKED = "The worker died before the dot mark: nothing was sent."
+UNMARKED = "The worker died or lost track of the job before the dot mark: nothing was sent."
 
 
 @dataclass(frozen=True, slots=True)

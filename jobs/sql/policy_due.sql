@@ -1,5 +1,5 @@
--- Unknowns whose job says what to do without a person. `resend` waits until the zombie's own wait for a
--- reply is over, and only while the budget lasts.
+-- Unknowns whose job says what to do without a person, once even a zombie's own wait for a reply is over:
+-- until then the other side's word may come and is better. `resend` only while the budget lasts.
 -- OFFSET 0: delivery and dead letter are looked up job by job; a join would read whole tables when many are unknown.
 SELECT l.id, j.on_unknown
 FROM jobs_job AS j
@@ -12,8 +12,7 @@ CROSS JOIN LATERAL (
     WHERE l.job_id = j.id AND l.claim = d.claim AND l.reason = 'unknown' AND coalesce(l.resolution, '') = '' OFFSET 0
 ) AS l
 WHERE j.status = 'unknown' AND j.held_behind IS NULL
-  AND (j.on_unknown = 'assume_sent'
-       OR (j.on_unknown = 'resend' AND j.attempts < j.max_attempts
-           AND d.dot_at < now() - make_interval(secs => %(patience)s::float8)))
+  AND (j.on_unknown = 'assume_sent' OR (j.on_unknown = 'resend' AND j.attempts < j.max_attempts))
+  AND d.dot_at < now() - make_interval(secs => %(patience)s::float8)
 ORDER BY l.id
 LIMIT %(limit)s

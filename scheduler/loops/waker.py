@@ -3,7 +3,7 @@ without a person are decided by that policy."""
 
 from __future__ import annotations
 
-from jobs import queue, transitions
+from jobs import decisions, queue, transitions
 from jobs.conf import Tunables
 from jobs.errors import TooLate
 from jobs.states import Decision, OnUnknown
@@ -32,13 +32,8 @@ class Waker:
 
     @staticmethod
     def _decide(dead_letter: int, policy: OnUnknown) -> bool:
-        decision = DECISIONS[policy]
         try:
-            dedupe_hash, waiting = transitions.resolve(dead_letter, decision, by=None, new_budget=False)
+            decisions.resolve(dead_letter, DECISIONS[policy], by=None, new_budget=False)
         except TooLate:
             return False  # a person, a late reply or another clock was first
-        if decision is Decision.SEND_AGAIN:
-            queue.push([waiting])
-        else:
-            queue.remember_sent([dedupe_hash])
         return True

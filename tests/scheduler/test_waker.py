@@ -64,9 +64,12 @@ def test_beside_one_that_was_dropped_the_wait_ends_in_a_dead_letter(waker):
     assert build.facts(held).letters == [("dropped", None)]
 
 
-def test_assume_sent_is_decided_at_once_and_redis_hears_of_it(waker, bell):
+def test_assume_sent_waits_for_the_other_sides_own_word_and_redis_hears_of_it(waker, bell):
     claim = build.unknown(on_unknown="assume_sent")
 
+    marked_so_long_ago(claim, 629)
+    assert waker.run_once(0.0) == NOTHING
+    marked_so_long_ago(claim, 631)
     assert waker.run_once(0.0) == {"decided": 1, "woken": 0}
 
     assert build.where(claim) == ("completed", "sent")
@@ -108,6 +111,7 @@ def test_hold_waits_for_a_person_for_ever(waker):
 
 def test_who_comes_second_to_a_decision_leaves_it_as_it_is(waker, monkeypatch):
     first, second = build.unknown(on_unknown="assume_sent"), build.unknown(on_unknown="assume_sent")
+    Delivery.objects.update(dot_at=build.ago(631))
     resolve, asked = build.transitions.resolve, []
 
     def resolve_too_late(dead_letter, *args, **kwargs):
