@@ -30,6 +30,7 @@ LISTEN_SECONDS = 1.0  # how long one BLMPOP waits; also how soon a stop is notic
 POLL_SECONDS = 0.25  # between looks into PostgreSQL while Redis is away
 REST_SECONDS = 0.5  # after PostgreSQL said nothing
 SWEEP_SECONDS = 5.0
+LONGEST_SILENCE_SECONDS = 5.0
 
 
 class Taker:
@@ -56,17 +57,18 @@ class Taker:
         self._stopping = threading.Event()
         self._sweep_at = 0.0
         self._redis_back_at = 0.0
+        self._ask_at = time.monotonic() + LONGEST_SILENCE_SECONDS
 
     def stop(self) -> None:
         self._stopping.set()
         self._slots.wake()
 
     def run(self) -> None:
-        structlog.contextvars.bind_contextvars(worker_id=str(self._worker))
         try:
-            while not self._stopping.is_set():
-                self._pulse.tick("taker")
-                self._step()
+            with structlog.contextvars.bound_contextvars(worker_id=str(self._worker)):
+                while not self._stopping.is_set():
+                    self._pulse.tick("taker")
+                    self._step()
         finally:
             self._pulse.forget("taker")  # a drain goes on without it, and so must the heartbeat
             connection.close()
@@ -85,10 +87,19 @@ class Taker:
             self._stopping.wait(REST_SECONDS)
 
     def _take(self, free: int) -> None:
-        claims = self._claim_by_bell(free) if time.monotonic() >= self._redis_back_at else self._claim_by_asking(free)
+        claims = self._claim_by_bell(free) if self._hears_the_bell() else self._claim_by_asking(free)
         if claims:
             self._slots.hold(claims)
             self._admit(claims)
+
+    def _hears_the_bell(self) -> bool:
+        """Not while Redis is away; and after a long silence PostgreSQL is asked once: a Redis that takes no more
+        pushes (out of memory, read-only) answers with silence, not with an error."""
+        now = time.monotonic()
+        if now >= self._ask_at:
+            self._ask_at = now + LONGEST_SILENCE_SECONDS
+            return False
+        return now >= self._redis_back_at
 
     def _claim_by_bell(self, free: int) -> list[Claim]:
         try:
@@ -100,11 +111,14 @@ class Taker:
         if self._stopping.is_set():
             queue.push(waiting)  # somebody else's now
             return []
-        return transitions.claim([w.job_id for w in waiting], worker=self._worker) if waiting else []
+        if not waiting:
+            return []
+        self._ask_at = time.monotonic() + LONGEST_SILENCE_SECONDS
+        return transitions.claim([w.job_id for w in waiting], worker=self._worker)
 
     def _claim_by_asking(self, free: int) -> list[Claim]:
         claims = transitions.claim_waiting(self._priorities, limit=free, worker=self._worker)
-        if not claims:
+        if not claims and time.monotonic() < self._redis_back_at:
             self._stopping.wait(POLL_SECONDS)
         return claims
 

@@ -11,6 +11,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -121,12 +122,13 @@ class Worker:
             )
             trip = self._loop.create_task(delivery.run())
             self._trips.add(trip)
-            trip.add_done_callback(self._trip_over)
+            trip.add_done_callback(partial(self._trip_over, claim.token))
 
-    def _trip_over(self, trip: asyncio.Task[None]) -> None:
+    def _trip_over(self, token: int, trip: asyncio.Task[None]) -> None:
         self._trips.discard(trip)
         if not trip.cancelled() and (error := trip.exception()):
-            log.error("trip_not_recorded", exc_info=error)  # the own sweep gives its job back
+            log.error("trip_not_recorded", exc_info=error)
+            self._slots.free([token])  # not known any more: the own sweep gives its job back
 
     # ── The end ───────────────────────────────────────────────────────────────────────────────
 
@@ -138,14 +140,13 @@ class Worker:
         self._taker.stop()
         await self._patiently(taker, self._conf.drain_seconds)
         await self._finish_trips(deadline)
-        self._is_closed = True
         await asyncio.wait([taker], timeout=HAND_BACK_SECONDS)  # what it took last goes back, too
         self._recorder.stop()
-        await self._patiently(recorder, HAND_BACK_SECONDS)
+        await asyncio.wait([recorder], timeout=HAND_BACK_SECONDS)
         self._recorder.abandon()
-        await asyncio.wait([recorder])
+        await asyncio.wait([recorder], timeout=HAND_BACK_SECONDS)
         self._heartbeat.stop(holds_nothing=len(self._slots) == 0)
-        await asyncio.wait([heartbeat])
+        await asyncio.wait([heartbeat], timeout=HAND_BACK_SECONDS)
         for channel in set(self._channels.values()):
             await channel.close()
 
@@ -155,6 +156,7 @@ class Worker:
             under_way: list[asyncio.Task[Any]] = [*self._trips, leave_now]
             await asyncio.wait(under_way, timeout=deadline - self._loop.time(), return_when=asyncio.FIRST_COMPLETED)
         leave_now.cancel()
+        self._is_closed = True  # what the taker still hands over goes back, before a trip is cancelled that it is not
         if self._trips:
             log.warning("handing_back", trips=len(self._trips))
             for trip in self._trips:

@@ -96,7 +96,7 @@ def test_it_claims_no_more_than_there_are_free_slots(a_taker, bell):
 
     until(lambda: len(taker.handed_over) == 3)
     assert set(taker.jobs()) == set(jobs[:3])
-    assert bell.llen("sendonce:queue:default") == 2
+    assert bell.llen("{sendonce}:queue:default") == 2
     assert Job.objects.filter(status="queued").count() == 2
 
     taker.slots.free([taker.handed_over[0].token])
@@ -121,12 +121,12 @@ def test_stale_and_double_ids_are_dropped(a_taker, bell):
     transitions.cancel(cancelled, owner_id=build.an_owner().pk)
     twice = rung()
     queue.push([Waiting(twice, "default")])
-    bell.lpush("sendonce:queue:default", b"no id")
+    bell.lpush("{sendonce}:queue:default", b"no id")
     taker = a_taker()
 
     taker.start()
 
-    until(lambda: not bell.llen("sendonce:queue:default"))
+    until(lambda: not bell.llen("{sendonce}:queue:default"))
     until(lambda: taker.handed_over)
     taker.finish()
     assert taker.jobs() == [twice]
@@ -170,7 +170,7 @@ def test_stopped_while_it_listens_it_gives_what_it_took_to_others(a_taker, bell,
 
     taker.run()
 
-    assert bell.lrange("sendonce:queue:default", 0, -1) == [job_id.bytes]
+    assert bell.lrange("{sendonce}:queue:default", 0, -1) == [job_id.bytes]
     assert build.where(job_id) == ("queued", None)
 
 
@@ -206,6 +206,17 @@ def test_without_redis_it_asks_postgres_and_comes_back_by_itself(a_taker, own_re
     assert {"event": "redis_away", "error": "ConnectionError", "log_level": "warning"} in logs
     queue.push([Waiting(low, "low")])
     until(lambda: not queue.depths()["low"])
+
+
+def test_a_redis_that_takes_no_more_pushes_does_not_stop_the_mail(a_taker, own_redis, monkeypatch):
+    """Out of memory it refuses LPUSH, but answers a waiting worker with silence instead of an error."""
+    monkeypatch.setattr(module, "LONGEST_SILENCE_SECONDS", 0.05)
+    taker = a_taker()
+    taker.start()
+
+    job_id = build.a_job()  # accepted, and never pushed
+
+    until(lambda: taker.jobs() == [job_id])
 
 
 def test_without_redis_too_it_claims_no_more_than_there_are_free_slots(a_taker, own_redis):

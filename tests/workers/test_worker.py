@@ -218,6 +218,37 @@ def test_what_is_taken_while_the_worker_leaves_goes_back(a_worker, monkeypatch):
     assert build.where(job_id) == ("scheduled", "released")
 
 
+def test_what_is_taken_while_other_trips_are_handed_back_sets_out_on_none(a_worker, monkeypatch):
+    """The second signal finds one trip in the middle and the taker in a slow claim."""
+    claim, slowly, taking, go_on = transitions.claim, threading.Event(), threading.Event(), threading.Event()
+
+    def claim_slowly(ids, **how):
+        claims = claim(ids, **how)
+        if slowly.is_set():
+            taking.set()
+            assert go_on.wait(10)
+        return claims
+
+    monkeypatch.setattr(transitions, "claim", claim_slowly)
+    channel = SlowChannel("offer")
+    worker = a_worker(channel)
+    first = rung()
+    until(lambda: channel.reached)
+    slowly.set()
+    second = rung()
+    assert taking.wait(10)
+
+    worker.stop()
+    worker.stop()
+    until(lambda: worker._is_closed)
+    go_on.set()
+
+    assert worker.ended() == 0
+    assert channel.dots == []
+    assert channel.reached == 1, "the second never set out"
+    assert [build.where(job_id) for job_id in (first, second)] == [("scheduled", "released")] * 2
+
+
 def test_it_leaves_although_postgres_is_away_and_keeps_its_row_for_the_rescuer(a_worker, postgres, monkeypatch):
     monkeypatch.setattr(module, "HAND_BACK_SECONDS", 0.2)
     channel = SlowChannel("offer")
