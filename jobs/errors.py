@@ -14,6 +14,7 @@ SendonceError
     ├── Transient           try again, perhaps after a time the other side named
     ├── Permanent           trying again cannot help
     │   └── Invalid             the job itself cannot be read or built
+    ├── Interrupted         we stopped before the point of no return; nothing was sent
     ├── Unanswered          the point of no return was passed and no reply came
     └── ClaimLost           the dot mark was refused: the job is no longer ours
 
@@ -140,6 +141,10 @@ class Permanent(DeliveryError):
 
 class Invalid(Permanent):
     """The job cannot be read or built."""
+
+
+class Interrupted(DeliveryError):
+    """We stopped before the point of no return; nothing was sent."""
 
 
 class Unanswered(DeliveryError):

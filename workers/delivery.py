@@ -19,7 +19,7 @@ import structlog
 
 from jobs.claims import Claim
 from jobs.conf import Tunables
-from jobs.errors import ClaimLost, DeliveryError, Transient, Unanswered
+from jobs.errors import ClaimLost, DeliveryError, Interrupted, Transient, Unanswered
 from jobs.metrics import JOB_DURATION, JOB_FAILURES, JOB_RETRIES, JOBS_PROCESSED, SEND_UNKNOWN
 from jobs.settlements import Settlement
 from jobs.states import FINAL, Outcome, Status
@@ -54,6 +54,8 @@ class Delivery:
             await self._send()
         except ClaimLost:
             await self._step_back("claim_lost")
+        except Interrupted:
+            await self._step_back("interrupted")
         except MarkUncertain:
             await self._step_back("mark_uncertain")
         except asyncio.CancelledError:
@@ -116,9 +118,7 @@ class Delivery:
     async def _step_back(self, event: str) -> None:
         """No dot was written. Give the job back, harmlessly if it is not ours any more."""
         log.warning(event)
-        await self.recorder.put_back(
-            self.claim, wait_seconds=self.conf.put_back_seconds, unmark=event == "mark_uncertain"
-        )
+        await self.recorder.put_back(self.claim, wait_seconds=self.conf.put_back_seconds, unmark=event != "claim_lost")
 
     async def _hand_back(self) -> None:
         """The worker must leave now. Marked: nobody can know. Not marked: nothing was sent."""

@@ -213,9 +213,9 @@ class Conversation:
 
         Returns a 2xx. Raises Transient or Permanent by a clear 4xx or 5xx: the message was not taken.
         Raises Transient of kind `smtp_closed_before_dot` (or the verdict of a 5xx that came early) when the
-        server had gone or refused already: then no dot was written. Raises Unanswered when a dot may have
-        left and no clear answer came, and so too when cancelled: a CancelledError would not tell whether
-        anything was sent.
+        server had gone or refused already: then no dot was written; Interrupted when cancelled before it.
+        Raises Unanswered when a dot may have left and no clear answer came, and so too when cancelled: a
+        CancelledError would not tell whether anything was sent.
         """
         self._expect(_Stage.OFFERED)
         await self._look_before_the_dot()
@@ -224,8 +224,11 @@ class Conversation:
             self._wire.write(b".\r\n")
             reply = await self._wire.reply(self._timeouts.dot)
         except (Exception, asyncio.CancelledError) as error:
-            self.abort()
-            raise failures.unanswered(error) from error
+            last_word = self._last_word()
+            if last_word is None:
+                self.abort()
+                raise failures.unanswered(error) from error
+            reply = last_word
         except BaseException:
             self.abort()
             raise
@@ -244,11 +247,18 @@ class Conversation:
             raise errors.Transient(str(error), kind=CLOSED_BEFORE_DOT) from error
         except asyncio.CancelledError as error:
             self.abort()
-            raise errors.Transient("Stopped before the dot.", kind=CLOSED_BEFORE_DOT) from error
+            raise errors.Interrupted(kind="interrupted") from error
         if early is None and self._wire.is_open and not self._wire.has_input:
             return
         self.abort()
         raise failures.known_before_the_dot(early)
+
+    def _last_word(self) -> Reply | None:
+        """The answer may have come in the very moment in which the wait for it ended."""
+        try:
+            return self._wire.reply_already_here()
+        except Garbled:
+            return None
 
     def _heed_final_answer(self, reply: Reply) -> Reply:
         if not (reply.is_positive or reply.is_refusal):

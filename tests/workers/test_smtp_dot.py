@@ -100,11 +100,10 @@ def test_cancelled_before_the_dot_is_known_not_to_be_sent():
             commit = asyncio.create_task(conversation.commit())
             await asyncio.sleep(0)
             commit.cancel()
-            with pytest.raises(errors.Transient) as caught:
+            with pytest.raises(errors.Interrupted):
                 await commit
             await server.until(lambda: server.open_connections == 0)
 
-            assert caught.value.kind == "smtp_closed_before_dot"
             assert (server.accepted, server.dots) == ([], 0)
 
     asyncio.run(trip())
