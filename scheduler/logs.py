@@ -9,8 +9,14 @@ from __future__ import annotations
 import logging
 import logging.config
 import sys
+import traceback
+from typing import Any
 
+import psycopg
 import structlog
+from django.db.utils import DatabaseError, InterfaceError
+
+LONGEST_CHAIN = 10
 
 
 def configure_logging(level: str, fmt: str) -> None:
@@ -22,9 +28,8 @@ def configure_logging(level: str, fmt: str) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
+        structlog.processors.ExceptionRenderer(told),
     ]
-    if not coloured:
-        shared.append(structlog.processors.format_exc_info)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -59,3 +64,27 @@ def configure_logging(level: str, fmt: str) -> None:
             },
         }
     )
+
+
+def told(exc_info: Any) -> str:
+    """A traceback without values: no local variables, and of PostgreSQL's errors only what kind they are.
+
+    Their DETAIL and CONTEXT quote rows, and so addresses and bodies.
+    """
+    error: BaseException | None = exc_info[1]
+    parts: list[str] = []
+    while error is not None and len(parts) < LONGEST_CHAIN:
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        parts.append(f"Traceback (most recent call last):\n{frames}{_named(error)}")
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n\nwhich came from:\n".join(parts)
+
+
+def _named(error: BaseException) -> str:
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    if isinstance(error, psycopg.Error):
+        return f"{name}: sqlstate={error.sqlstate} constraint={error.diag.constraint_name}"
+    if isinstance(error, DatabaseError | InterfaceError):
+        return name
+    return f"{name}: {error}"

@@ -83,7 +83,10 @@ def endpoints(urls: Mapping[str, str] | None = None) -> dict[str, Endpoint]:
 def parse(alias: str, url: str) -> Endpoint:
     """The endpoint behind one alias=URL. Raises ImproperlyConfigured; no message shows the URL."""
     if not _ALIAS.fullmatch(alias):
-        raise _wrong(alias, f"an alias is up to 63 letters, digits, '.', '_' and '-'. {_EXAMPLE}")
+        # Not shown: where the alias was forgotten, this is a piece of the URL.
+        raise ImproperlyConfigured(
+            f"EMAIL_PROVIDERS: an alias is up to 63 letters, digits, '.', '_' and '-', with = behind it. {_EXAMPLE}"
+        )
     parts = _split(alias, url)
     if parts.scheme not in SCHEMES:
         raise _wrong(alias, f"the URL must start with {', '.join(f'{name}://' for name in SCHEMES)}. {_EXAMPLE}")

@@ -63,6 +63,22 @@ def test_an_exception_stays_within_its_line():
     assert "exc_info" not in event
 
 
+def test_an_exception_shows_neither_the_values_of_variables_nor_rows_that_postgres_quotes():
+    (line,) = lines_of(
+        "import psycopg\n"
+        "from django.db import IntegrityError\n"
+        "address = 'ann@example.org'\n"
+        "error = IntegrityError('DETAIL: Failing row contains (ann@example.org)')\n"
+        "error.__cause__ = psycopg.errors.CheckViolation('DETAIL: Failing row contains (ann@example.org)')\n"
+        "log.error('row_refused', exc_info=error)\n"
+    )
+
+    told = json.loads(line)["exception"]
+    assert "django.db.utils.IntegrityError" in told
+    assert "psycopg.errors.CheckViolation: sqlstate=23514" in told
+    assert "ann@" not in line
+
+
 def test_an_exception_of_the_standard_librarys_loggers_does_so_too():
     (line,) = lines_of("try:\n    1 / 0\nexcept ZeroDivisionError:\n    logging.exception('else')\n")
 
