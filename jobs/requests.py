@@ -111,14 +111,14 @@ def _welcome(fields: dict[str, Any], *, header_key: str | None, body: object) ->
     raw = {name: fields.pop(name) for name in ("email", "name") if name in fields}
     options = _options(fields, header_key=header_key)
     payload = payloads.read("welcome_email", raw, at="")
-    stored = payloads.as_stored(payload)
+    stored, recipients = payloads.as_stored(payload), payloads.recipients(payload)
     return JobRequest(
         type="welcome_email",
         payload=stored,
-        recipients=payloads.recipients(payload),
+        recipients=recipients,
         options=options,
         fingerprint=_fingerprint(body),
-        implied_dedupe_key=f"welcome_email:{stored['email'].lower()}:{stored['name']}",
+        implied_dedupe_key=f"welcome_email:{recipients[0]}:{stored['name']}",
     )
 
 
