@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
@@ -24,6 +25,14 @@ LOOK_SECONDS = 0.2  # how soon a signal or a death is noticed
 SHORTEST_RESTART_WAIT_SECONDS = 0.4  # doubled with each death …
 LONGEST_RESTART_WAIT_SECONDS = 10.0
 CALM_SECONDS = 60.0  # … until there was none for so long
+
+
+def port(text: str) -> int:
+    """A command line's --metrics-port."""
+    number = int(text) if text.isdecimal() else 0
+    if not 1 <= number <= 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65535")
+    return number
 
 
 def serve_metrics(port: int, registry: CollectorRegistry = REGISTRY) -> Any:

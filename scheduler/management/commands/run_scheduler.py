@@ -16,8 +16,7 @@ from scheduler.loops.reconciler import Reconciler
 from scheduler.loops.rescuer import Rescuer
 from scheduler.loops.waker import Waker
 from scheduler.ticker import Ticker
-from workers.management.commands.run_worker import port
-from workers.node import serve_metrics
+from workers.node import port, serve_metrics
 
 log = structlog.get_logger(__name__)
 

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from jobs.conf import tunables
 from jobs.states import Priority
-from workers.node import Node, serve_metrics
+from workers.node import Node, port, serve_metrics
 from workers.worker import Worker
 
 
@@ -55,13 +55,6 @@ def positive(text: str) -> int:
     number = int(text) if text.isdecimal() else 0
     if not 1 <= number <= 10_000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 10000")
-    return number
-
-
-def port(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if not 1 <= number <= 65_535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65535")
     return number
 
 
