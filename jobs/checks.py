@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
-from jobs import addresses
+from jobs import addresses, redis_client
 from jobs.conf import Tunables, tunables
 
 POSITIVE = (
@@ -42,7 +42,16 @@ SHORTEST_LEASE_SECONDS = 5  # a worker's threads tick once a second, and it fall
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Sendonce's own checks, `sendonce.E…` and `sendonce.W…`."""
     conf = tunables()
-    return [*_numbers(conf), *_lease(conf), *_sizes(conf), *_providers(conf), *_senders(conf), *_keys(), *_hosts()]
+    return [
+        *_numbers(conf),
+        *_lease(conf),
+        *_sizes(conf),
+        *_redis(conf),
+        *_providers(conf),
+        *_senders(conf),
+        *_keys(),
+        *_hosts(),
+    ]
 
 
 def _numbers(conf: Tunables) -> Iterator[CheckMessage]:
@@ -92,6 +101,13 @@ def _sizes(conf: Tunables) -> Iterator[CheckMessage]:
             "MAX_BODY_BYTES is above MAX_ATTACHMENT_BODY_BYTES.",
             "Bodies with attachments are the larger ones: raise MAX_ATTACHMENT_BODY_BYTES.",
         )
+
+
+def _redis(conf: Tunables) -> Iterator[CheckMessage]:
+    try:
+        redis_client.understand(conf.redis_url)
+    except ImproperlyConfigured as error:
+        yield _error("E011", str(error), "Example: redis://127.0.0.1:6379/0")
 
 
 def _providers(conf: Tunables) -> Iterator[CheckMessage]:

@@ -3,7 +3,8 @@
 Redis may be slow, empty, wrong, rolled back or gone at any moment. That costs time, never a job and never a
 duplicate: ids and short marks live here, everything that matters lives in PostgreSQL.
 
-    sendonce:queue:{priority}            list of 16-byte job ids, pushed left, taken right: first in, first out
+    {sendonce}:queue:{priority}          list of 16-byte job ids, pushed left, taken right: first in, first out;
+                                         the braces are the key's own: one slot of a cluster for all the lists
     sendonce:gate:{hash}                 `sent`, or the claim token that asked first
     sendonce:idem:{owner}:{digest}       the job id that an idempotency key led to
 """
@@ -16,14 +17,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from operator import methodcaller
 from typing import Any
 from uuid import UUID
 
 import redis
 import structlog
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
+from jobs import redis_client
 from jobs.claims import Claim, Waiting
 from jobs.conf import tunables
 from jobs.states import Priority
@@ -38,26 +39,23 @@ LEFT_ALONE_SECONDS = 4.0  # after it hung; longer than a taker needs from one va
 
 
 @cache
-def _redis() -> redis.Redis:
-    return redis.Redis.from_url(
-        tunables().redis_url,
-        socket_timeout=PATIENCE_SECONDS,
-        socket_connect_timeout=PATIENCE_SECONDS,
-        health_check_interval=15,
-        # One fresh connection when the old one was dead; who waited in vain does not wait again.
-        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-    )
+def _redis() -> redis.Redis | redis.RedisCluster:
+    return redis_client.connect(tunables().redis_url, patience_seconds=PATIENCE_SECONDS)
 
 
 class LeftAlone(redis.RedisError):
     """Redis hung a moment ago and is not asked."""
 
 
+class NoCluster(redis.RedisError):
+    """No node answers, or together they are no whole cluster; redis-py's own error for this is no RedisError."""
+
+
 _left_alone_until = 0.0  # on the monotonic clock, for all threads of this process
 
 
 @contextmanager
-def _asking(*, anyway: bool = False) -> Iterator[redis.Redis]:
+def _asking(*, anyway: bool = False) -> Iterator[redis.Redis | redis.RedisCluster]:
     """Redis, unless it hung a moment ago: what everybody can do without costs one wait, not one wait each.
 
     `anyway`: for callers that want Redis itself; an answer to them ends the silence for all.
@@ -65,17 +63,38 @@ def _asking(*, anyway: bool = False) -> Iterator[redis.Redis]:
     global _left_alone_until
     if not anyway and time.monotonic() < _left_alone_until:
         raise LeftAlone
+    started = time.monotonic()
     try:
         yield _redis()
-    except redis.TimeoutError:
-        _left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
-        raise
+    except (redis.TimeoutError, *redis_client.NOBODY) as error:
+        now = time.monotonic()  # where several were asked in vain, the silence is still longer than the wait for it
+        _left_alone_until = now + max(LEFT_ALONE_SECONDS, 2 * (now - started))
+        if isinstance(error, Away):
+            raise
+        _redis.cache_clear()  # all nodes may stand elsewhere now: begin again with those of the URL
+        raise NoCluster from error
     if anyway:
         _left_alone_until = 0.0
 
 
+def _ask_all(
+    client: redis.Redis | redis.RedisCluster, commands: Iterable[methodcaller], *, raise_on_error: bool = True
+) -> list[Any]:
+    """The answers to these commands in their order, from one round trip.
+
+    A cluster is asked one by one, until the first error: when a node hangs, redis-py's pipeline asks again for each
+    of its commands, and waits for each (twenty commands, half of them there: 46 s).
+    """
+    if isinstance(client, redis.RedisCluster):
+        return [command(client) for command in commands]
+    with client.pipeline(transaction=False) as pipe:
+        for command in commands:
+            command(pipe)
+        return pipe.execute(raise_on_error=raise_on_error)
+
+
 def _list(priority: str) -> str:
-    return f"sendonce:queue:{priority}"
+    return f"{{sendonce}}:queue:{priority}"
 
 
 def _gate(dedupe_hash: bytes) -> str:
@@ -103,10 +122,8 @@ def push(waiting: Iterable[Waiting]) -> bool:
     if not by_priority:
         return True
     try:
-        with _asking() as client, client.pipeline(transaction=False) as pipe:
-            for priority, ids in by_priority.items():
-                pipe.lpush(_list(priority), *ids)
-            pipe.execute()
+        with _asking() as client:
+            _ask_all(client, [methodcaller("lpush", _list(name), *ids) for name, ids in by_priority.items()])
     except Away as error:
         log.warning("push_failed", error=type(error).__name__)
         return False
@@ -136,10 +153,9 @@ def head(priority: str, *, limit: int) -> list[UUID]:
 
 def depths() -> dict[str, int]:
     """How many ids wait in each list (stale and double ones included)."""
-    with _asking(anyway=True) as client, client.pipeline(transaction=False) as pipe:
-        for priority in Priority:
-            pipe.llen(_list(priority))
-        return dict(zip([p.value for p in Priority], pipe.execute(), strict=True))
+    with _asking(anyway=True) as client:
+        lengths = _ask_all(client, [methodcaller("llen", _list(priority)) for priority in Priority])
+    return dict(zip([p.value for p in Priority], lengths, strict=True))
 
 
 # ── The gate, L1 ──────────────────────────────────────────────────────────────────────────────
@@ -151,11 +167,11 @@ def ask_gate(claims: Sequence[Claim]) -> set[int]:
     Any other value, and no answer, means "ask L2" (PROTOCOL trace 13). L1 may only ever save work.
     Never raises.
     """
+    ttl = tunables().gate_ttl_seconds
+    setnx = [methodcaller("set", _gate(claim.dedupe_hash), claim.token, nx=True, get=True, ex=ttl) for claim in claims]
     try:
-        with _asking() as client, client.pipeline(transaction=False) as pipe:
-            for claim in claims:
-                pipe.set(_gate(claim.dedupe_hash), claim.token, nx=True, get=True, ex=tunables().gate_ttl_seconds)
-            answers = pipe.execute(raise_on_error=False)
+        with _asking() as client:
+            answers = _ask_all(client, setnx, raise_on_error=False)
     except Away:
         return set()
     return {claim.token for claim, answer in zip(claims, answers, strict=True) if answer == SENT}
@@ -163,11 +179,10 @@ def ask_gate(claims: Sequence[Claim]) -> set[int]:
 
 def remember_sent(hashes: Iterable[bytes]) -> None:
     """After the commit of `sent`: later duplicates need not take a row. Never raises."""
+    ttl = tunables().gate_ttl_seconds
     try:
-        with _asking() as client, client.pipeline(transaction=False) as pipe:
-            for dedupe_hash in hashes:
-                pipe.set(_gate(dedupe_hash), SENT, ex=tunables().gate_ttl_seconds)
-            pipe.execute()
+        with _asking() as client:
+            _ask_all(client, [methodcaller("set", _gate(dedupe_hash), SENT, ex=ttl) for dedupe_hash in hashes])
     except Away:
         return
 

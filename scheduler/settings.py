@@ -228,7 +228,14 @@ def _providers(pairs: list[str]) -> dict[str, str]:
 _inbox_dir = env.text("INBOX_DIR", "", help="Folder of the local inbox, shown at /inbox. Only in DEBUG.")
 
 SENDONCE: dict[str, Any] = {
-    "redis_url": env.text("REDIS_URL", "redis://127.0.0.1:6379/0", help="Redis or Valkey ≥ 7: doorbell and cache."),
+    "redis_url": env.text(
+        "REDIS_URL",
+        "redis://127.0.0.1:6379/0",
+        help="Redis or Valkey ≥ 7: doorbell and cache. redis://[user:pass@]host:port[/db], rediss:// (TLS), "
+        "unix:///path, redis+sentinel://[user:pass@]host:port[,host:port…]/service[/db] "
+        "(the sentinels' own password: ?sentinel_password=…), redis+cluster://[user:pass@]host:port[,host:port…]. "
+        "User and password URL-encoded.",
+    ),
     "email_providers": _providers(
         env.names(
             "EMAIL_PROVIDERS",

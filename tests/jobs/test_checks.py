@@ -33,6 +33,8 @@ def test_the_defaults_have_nothing_to_complain_about(monkeypatch):
         ({"max_body_bytes": 11 * 1024 * 1024}, "sendonce.E006"),
         ({"email_providers": {}}, "sendonce.E007"),
         ({"allowed_senders": ("nobody",)}, "sendonce.E010"),
+        ({"redis_url": "http://127.0.0.1:6379/0"}, "sendonce.E011"),
+        ({"redis_url": "redis+sentinel://127.0.0.1:26379"}, "sendonce.E011"),
         ({"dot_timeout_seconds": 60}, "sendonce.W001"),
         ({"lease_seconds": 2, "heartbeat_seconds": 0.5}, "sendonce.W004"),
     ],

@@ -86,10 +86,10 @@ def test_what_rings_wakes_who_waits_longest(bell):
 
 def test_what_is_no_id_is_dropped(bell):
     job = waiting()[0]
-    bell.lpush("sendonce:queue:default", b"", b"no id", job.job_id.bytes, b"0" * 17)
+    bell.lpush("{sendonce}:queue:default", b"", b"no id", job.job_id.bytes, b"0" * 17)
 
     assert queue.take(ALL, limit=9, timeout_seconds=0.1) == [job]
-    bell.lpush("sendonce:queue:default", b"no id", job.job_id.bytes)
+    bell.lpush("{sendonce}:queue:default", b"no id", job.job_id.bytes)
     assert queue.head("default", limit=9) == [job.job_id]
 
 

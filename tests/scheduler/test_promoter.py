@@ -70,4 +70,4 @@ def test_two_clocks_promote_each_job_once(monkeypatch, bell):
         thread.join()
 
     assert sum(promoted) == 30
-    assert bell.llen("sendonce:queue:default") == 30
+    assert bell.llen("{sendonce}:queue:default") == 30

@@ -153,7 +153,7 @@ def test_two_clocks_at_once_do_the_work_once(a_ticker, committed, bell):
     a_ticker(Promoter())
 
     until(lambda: not Job.objects.filter(status="scheduled").exists())
-    until(lambda: bell.llen("sendonce:queue:default") == 40)
+    until(lambda: bell.llen("{sendonce}:queue:default") == 40)
 
 
 def test_a_clock_outlives_postgres(a_ticker, postgres):
