@@ -33,6 +33,7 @@ FORMS = (
     "redis+cluster://[user:pass@]host:port[,host:port…]"
 )
 NOBODY = (MasterNotFoundError, RedisClusterException)  # the sentinels, or the nodes, were asked in vain, one and all
+CREDENTIALS = ("username", "password")
 SERVER_PORT, SENTINEL_PORT = 6379, 26379
 
 _ONE = re.compile(r"(rediss?://([^/?#]*@)?[^/?#@,\s]*(/\d*)?|unix://([^/?#]*@)?/[^?#]+)(\?[^#]*)?")
@@ -115,13 +116,12 @@ def _several(url: str) -> Address:
     port = SENTINEL_PORT if is_sentinel else SERVER_PORT
     addresses = [(options.pop("host"), options.pop("port", port)) for options in read]
     options = read[0]
-    theirs = {name: options.pop(name) for name in tuple(options) if name.startswith("sentinel_")}
-    if is_sentinel:
-        _refuse_unless(service)
-    else:
-        _refuse_unless(not service and not theirs and not options.pop("db", 0))
-    of_sentinels = {name.removeprefix("sentinel_"): value for name, value in theirs.items()}
-    return Address(kind, options, addresses, unquote(service or ""), of_sentinels)
+    if not is_sentinel:
+        _refuse_unless(not service and not options.pop("db", 0))
+        return Address(kind, options, addresses, "", {})
+    _refuse_unless(service)
+    theirs = {name: options.pop(f"sentinel_{name}") for name in CREDENTIALS if f"sentinel_{name}" in options}
+    return Address(kind, options, addresses, unquote(service), theirs)
 
 
 def _options(url: str) -> dict[str, Any]:

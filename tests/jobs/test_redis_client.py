@@ -397,6 +397,7 @@ def test_each_form_is_understood(url, hosts, options):
         "redis+sentinel://:secret@h:1,/bell",
         "redis+sentinel://:secret@/bell",
         "redis+sentinel://:secret@h:1/bell?sentinel_nonsense=1",
+        "redis+sentinel://:secret@h:1/bell?sentinel_socket_timeout=1",
         "redis+cluster://",
         "redis+cluster://:secret@h:1,,k:2",
         "redis+cluster://:secret@h:1/bell",
