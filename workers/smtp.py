@@ -14,12 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from jobs import errors
-from jobs.conf import Tunables
 from workers import smtp_failures as failures
 from workers.channels.base import Refusal
 from workers.channels.letter import Letter
@@ -28,24 +26,11 @@ from workers.smtp_envelope import judge_recipients, mail_command, rcpt_commands,
 from workers.smtp_failures import BROKEN, CLOSED_BEFORE_DOT, Stale
 from workers.smtp_hello import Capabilities, shake_hands
 from workers.smtp_replies import Garbled, Reply, verdict
-from workers.smtp_wire import Lost, Wire
+from workers.smtp_wire import Lost, Timeouts, Wire
 
 MAX_TRANSACTIONS: Final = 100  # per connection; many servers hang up on longer ones
 PIECE: Final = 256 * 1024  # bytes of body between two looks at what the server says
 FAREWELL_SECONDS: Final = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds for TCP (and TLS at once), for each reply and each piece of body, for the dot's answer."""
-
-    connect: float
-    command: float
-    dot: float
-
-    @classmethod
-    def of(cls, tunables: Tunables) -> Timeouts:
-        return cls(tunables.connect_timeout_seconds, tunables.command_timeout_seconds, tunables.dot_timeout_seconds)
 
 
 class _Stage(Enum):

@@ -15,9 +15,10 @@ from typing import Final
 from workers.channels.base import Refusal
 from workers.channels.letter import Letter
 from workers.providers import Endpoint
-from workers.smtp import Conversation, Timeouts
+from workers.smtp import Conversation
 from workers.smtp_failures import Stale
 from workers.smtp_replies import Reply
+from workers.smtp_wire import Timeouts
 
 IDLE_SECONDS: Final = 30.0  # servers wait five minutes (RFC 5321 §4.5.3.2.7), the impatient ones less than one
 

@@ -9,11 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from jobs.conf import Tunables
 from workers.smtp_replies import Reply, ReplyParser
 
 TLS_SHUTDOWN_SECONDS: Final = 2.0  # asyncio's default of 30 s would hold a worker's drain
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds for TCP (and TLS at once), for each reply and each piece of body, for the dot's answer."""
+
+    connect: float
+    command: float
+    dot: float
+
+    @classmethod
+    def of(cls, tunables: Tunables) -> Timeouts:
+        return cls(tunables.connect_timeout_seconds, tunables.command_timeout_seconds, tunables.dot_timeout_seconds)
 
 
 class Lost(Exception):

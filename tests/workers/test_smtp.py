@@ -14,7 +14,8 @@ from jobs import errors
 from tests.workers.letters import BODY, letter
 from tests.workers.smtp_servers import Act, FaultySmtp, Mail
 from workers.providers import Endpoint
-from workers.smtp import Conversation, Timeouts
+from workers.smtp import Conversation
+from workers.smtp_wire import Timeouts
 
 TIMEOUTS = Timeouts(connect=5, command=5, dot=5)
 SHORT = Timeouts(connect=0.2, command=0.2, dot=0.2)

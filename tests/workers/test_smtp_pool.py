@@ -11,8 +11,9 @@ from jobs import errors
 from tests.workers.letters import letter
 from tests.workers.smtp_servers import Act, FaultySmtp
 from workers.providers import Endpoint
-from workers.smtp import MAX_TRANSACTIONS, Timeouts
+from workers.smtp import MAX_TRANSACTIONS
 from workers.smtp_pool import Pool
+from workers.smtp_wire import Timeouts
 
 
 @asynccontextmanager

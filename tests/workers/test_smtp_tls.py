@@ -13,7 +13,8 @@ from tests.workers.letters import letter
 from tests.workers.smtp_servers import Act, AtDot, FaultySmtp
 from workers import smtp_hello
 from workers.providers import parse
-from workers.smtp import Conversation, Timeouts
+from workers.smtp import Conversation
+from workers.smtp_wire import Timeouts
 
 TIMEOUTS = Timeouts(connect=5, command=5, dot=5)
 USERS = {"shop": "pä ss:w/rd"}

@@ -12,8 +12,8 @@ from workers.channels import letter
 from workers.channels.base import Receipt
 from workers.channels.letter import Letter
 from workers.providers import Endpoint
-from workers.smtp import Timeouts
 from workers.smtp_pool import Loan, Pool
+from workers.smtp_wire import Timeouts
 
 
 class EmailLine:
