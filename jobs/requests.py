@@ -31,7 +31,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Key, Meta(description="The same request again, within 24 h, gets the first answer. Also as a header.")
     ] = None
     dedupe_key: Annotated[
-        Key, Meta(description="Of your jobs with the same key only one is ever sent; without it the idempotency key.")
+        Key,
+        Meta(
+            description="Of your jobs with the same key only one is ever sent. Without it the idempotency key "
+            "counts; without that, `{email, name}` has itself for a key, and any other job has none."
+        ),
     ] = None
     run_at: Annotated[datetime | None, Meta(description="Not before this time; with a time zone.")] = None
     delay_seconds: Annotated[
@@ -163,7 +167,8 @@ def _misread(error: msgspec.ValidationError, rest: dict[str, Any]) -> InvalidReq
     text, _, path = str(error).partition(" - at `$.")
     name = path.rstrip("`") or "body"
     choices = {"priority": Priority, "on_unknown": OnUnknown}.get(name)
-    hint = f"One of {', '.join(choices)}." if choices else f"{text}."
+    example = " Example: 2030-01-31T12:00:00Z." if name in ("run_at", "expires_at") else ""
+    hint = f"One of {', '.join(choices)}." if choices else f"{text}.{example}"
     return InvalidRequest.field(name, hint)
 
 
@@ -196,7 +201,9 @@ def _check_times(options: Options) -> dict[str, list[str]]:
         if at.tzinfo is None:
             errors[name] = ["Give the time zone, for example 2030-01-31T12:00:00Z."]
         elif not 2000 <= at.year <= 9000:
-            errors[name] = ["Not a sensible time."]
+            errors[name] = ["Not a sensible time: between the years 2000 and 9000."]
+    if not errors and options.expires_at and options.run_at and options.expires_at <= options.run_at:
+        errors["expires_at"] = ["Not later than run_at: the job could never be sent."]
     return errors
 
 

@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path, re_path
 from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 from drf_spectacular.renderers import OpenApiJsonRenderer2
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
@@ -23,7 +24,7 @@ from scheduler import health
 def unknown(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     if _is_for_people(request):
         return defaults.page_not_found(request, exception or Exception())
-    return problems.not_found(request)
+    return problems.not_found(request, "No call has this address; addresses end without a slash. See /docs.")
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -68,4 +69,4 @@ if tunables().inbox_dir:  # local only; production never loads it
 
     urlpatterns += inbox_page.urlpatterns
 
-urlpatterns.append(re_path("", unknown))
+urlpatterns.append(re_path("", csrf_exempt(unknown)))  # a POST to a misspelt address is lost, not forbidden

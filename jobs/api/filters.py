@@ -1,4 +1,4 @@
-"""What may stand behind the `?` of a list. A bad value is named, with what is allowed; unknown names are ignored."""
+"""What may stand behind the `?` of a list. A bad value or an unknown name is named, with what is allowed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from jobs.errors import InvalidRequest
 from jobs.states import Reason, Status
 
 CLOCK_SKEW = timedelta(minutes=5)  # ids carry the API's clock, created_at PostgreSQL's
+
+PAGING = ("limit", "cursor")  # paging.py reads these
 
 Lookup = Callable[[str], dict[str, Any]]  # raises ValueError with what is allowed
 
@@ -29,7 +31,9 @@ def dead_letter_lookups(params: Mapping[str, str]) -> dict[str, Any]:
 
 def _read(params: Mapping[str, str], known: dict[str, Lookup]) -> dict[str, Any]:
     lookups: dict[str, Any] = {}
-    errors: dict[str, list[str]] = {}
+    allowed = [*known, *PAGING]
+    errors = {name: [f"Not a parameter of this list. Use one of: {', '.join(allowed)}."] for name in params}
+    errors = {name: messages for name, messages in errors.items() if name not in allowed}
     for name, lookup in known.items():
         if name in params:
             try:

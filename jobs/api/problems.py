@@ -24,6 +24,11 @@ log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
 AWAY_RETRY_SECONDS = 5
 FOREIGN_KEY_VIOLATION = "23503"
+REMEDIES = {  # the framework's own words say what is wrong, but not what to do
+    "not_authenticated": "Send `Authorization: Bearer <access_token>`; POST /login answers with one.",
+    "bad_authorization_header": "Write the header as `Authorization: Bearer <access_token>`: two words.",
+    "token_not_valid": "This token has expired, or is no access token of ours. POST /refreshToken or /login.",
+}
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -81,8 +86,8 @@ def answer(error: Exception, context: dict[str, Any]) -> HttpResponse:
     return _of_database(error, request) or _failed(error, request)
 
 
-def not_found(request: Any) -> HttpResponse:
-    return problem(request, status=404, code="not_found", detail="There is no such thing, or it is not yours.")
+def not_found(request: Any, detail: str = "There is no such thing, or it is not yours.") -> HttpResponse:
+    return problem(request, status=404, code="not_found", detail=detail)
 
 
 def unavailable(request: Any) -> HttpResponse:
@@ -113,9 +118,8 @@ def _refused(error: Refused, request: Any) -> HttpResponse:
 
 
 def _of_framework(error: exceptions.APIException, request: Any) -> HttpResponse:
-    response = problem(
-        request, status=_status(error), code=_code(error.get_codes(), error.default_code), detail=_text(error.detail)
-    )
+    code = _code(error)
+    response = problem(request, status=_status(error), code=code, detail=REMEDIES.get(code) or _text(error.detail))
     if isinstance(error, exceptions.MethodNotAllowed):
         response["Allow"] = ", ".join(getattr(request.parser_context.get("view"), "allowed_methods", []))
     return response
@@ -128,10 +132,12 @@ def _status(error: exceptions.APIException) -> int:
     return error.status_code
 
 
-def _code(codes: Any, default: str) -> str:
-    if isinstance(codes, dict):
-        codes = codes.get("code") or codes.get("detail")
-    return codes if isinstance(codes, str) else default
+def _code(error: exceptions.APIException) -> str:
+    """simplejwt writes its code into the detail; the framework has one of its own."""
+    if isinstance(error.detail, dict):
+        return str(error.detail.get("code", error.default_code))
+    codes = error.get_codes()
+    return codes if isinstance(codes, str) else error.default_code
 
 
 def _text(detail: Any) -> str:

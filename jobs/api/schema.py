@@ -66,7 +66,7 @@ def describe(
     return extend_schema(
         operation_id=id,
         summary=summary,
-        description=description or None,
+        description=description or f"{summary}.",  # else the view's own docstring would be shown
         tags=[tag],
         request={JSON: _ref(request)} if request else None,
         responses=responses,

@@ -273,3 +273,9 @@ def test_a_compressed_body_is_refused_with_the_remedy(caller):
     answer = caller.post("/addJob", b"\x1f\x8b", Content_Encoding="gzip")
 
     assert (answer.status_code, list(answer.json()["errors"])) == (400, ["body"])
+
+
+def test_a_job_that_could_never_be_sent_is_refused(caller):
+    answer = caller.add(run_at="2040-01-02T00:00:00Z", expires_at="2040-01-01T00:00:00Z")
+
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["expires_at"])

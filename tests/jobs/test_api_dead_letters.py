@@ -205,3 +205,27 @@ def test_a_decision_that_is_none_changes_nothing(caller, unknown, body):
 
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
     assert Job.objects.get(id=unknown.job_id).status == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("reason", "call", "body", "words"),
+    [
+        ("exhausted", "resolve", {"decision": "mark_sent"}, "not an unknown"),
+        ("unknown", "requeue", None, "through resolve"),
+        ("unknown", "discard", None, "through resolve"),
+    ],
+)
+def test_a_decision_that_does_not_fit_says_which_one_does(caller, reason, call, body, words):
+    letter = make_dead_letter(caller.user, reason=reason)
+
+    answer = caller.post(f"/failedJobs/{letter.id}/{call}", body)
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "too_late")
+    assert words in answer.json()["detail"]
+
+
+def test_a_second_decision_is_told_the_first(caller):
+    letter = make_dead_letter(caller.user)
+    caller.post(f"/failedJobs/{letter.id}/discard")
+
+    assert "discarded" in caller.post(f"/failedJobs/{letter.id}/requeue").json()["detail"]

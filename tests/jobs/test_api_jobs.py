@@ -268,5 +268,8 @@ def test_the_ends_of_time_are_times(caller, since):
     assert caller.get("/jobs", {"since": since}).status_code == 200
 
 
-def test_parameters_that_nobody_knows_are_ignored(caller):
-    assert caller.get("/jobs?colour=red").status_code == 200
+def test_a_misspelt_parameter_is_named_instead_of_listing_everything(caller):
+    answer = caller.get("/jobs?stauts=failed&limit=5")
+
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["stauts"])
+    assert "status" in answer.json()["errors"]["stauts"][0]

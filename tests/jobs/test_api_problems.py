@@ -2,6 +2,7 @@ import logging
 
 import pytest
 from django.db import InterfaceError, OperationalError
+from django.test import Client
 
 from jobs import intake
 from jobs.models import Job
@@ -85,3 +86,21 @@ def test_a_host_that_is_not_ours_is_refused_in_the_same_shape(caller):
     answer = caller.get("/jobs", Host="evil.example")
 
     assert (answer.status_code, answer["Content-Type"]) == (400, PROBLEM)
+
+
+@pytest.mark.parametrize("path", ["/addJob/", "/addjob", "/nope", "/jobs/x/y/z"])
+def test_a_post_to_a_misspelt_address_is_lost_and_not_forbidden(caller, path):
+    client = Client(enforce_csrf_checks=True)
+
+    answer = client.post(path, b"{}", "application/json")
+
+    assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")
+    assert "/docs" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("header", [None, "Bearer", "Bearer nonsense"])
+def test_a_caller_without_a_good_token_is_told_where_to_get_one(header):
+    answer = Client().get("/jobs", headers={"Authorization": header} if header else {})
+
+    assert answer.status_code == 401
+    assert "Bearer <access_token>" in answer.json()["detail"] or "/login" in answer.json()["detail"]
