@@ -2,6 +2,10 @@
 
 Each mail is `<id>.eml` (as received) and `<id>.json` (envelope). Ids sort by time of arrival.
 250 is answered only after both are on disk.
+
+Some recipients play the other side's faults, whatever their domain:
+`refuse@…` gets 550 at RCPT (the job is a dead letter), `defer@…` gets 451 at RCPT (it is tried again),
+`silent@…` has the mail kept and the connection dropped without a reply (nobody knows: `unknown`).
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 MAX_MAIL_BYTES = 20 * 1024 * 1024
 ID = re.compile(r"[0-9]{19}-[0-9a-f]{8}")
+REFUSALS = {"refuse": "550 5.1.1 no such mailbox (played)", "defer": "451 4.2.0 mailbox busy, try later (played)"}
+SILENT = "silent"
 
 
 @dataclass(frozen=True)
@@ -107,13 +113,29 @@ class InboxHandler:
         session.host_name = hostname
         return [*responses[:-1], "250-PIPELINING", responses[-1]]
 
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_RCPT(  # noqa: N802
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        refusal = REFUSALS.get(_local_part(address))
+        if refusal is not None:
+            return refusal
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.extend(options)
+        return "250 2.1.5 OK"
+
+    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         content = envelope.original_content or b""
         try:
             mail = await asyncio.to_thread(self._inbox.keep, envelope.mail_from or "", list(envelope.rcpt_tos), content)
         except OSError as error:
             return f"452 4.3.1 cannot be stored: {error.strerror}"
+        if SILENT in map(_local_part, envelope.rcpt_tos):
+            server.transport.close()  # what is written to it from now on, our reply, goes nowhere
         return f"250 2.0.0 kept as {mail.id}"
+
+
+def _local_part(address: str) -> str:
+    return address.rpartition("@")[0].lower()
 
 
 async def serve(port: int, folder: Path, stop: asyncio.Event) -> None:

@@ -19,12 +19,23 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def server(tmp_path):
     port, folder = free_port(), tmp_path / "inbox"
-    command = [sys.executable, "-m", "scheduler.embedded.inbox", "--port", str(port), "--folder", folder]
+    command = [
+        sys.executable,
+        "-W",
+        "always",
+        "-m",
+        "scheduler.embedded.inbox",
+        "--port",
+        str(port),
+        "--folder",
+        folder,
+    ]
     process = Child("inbox", command, log=tmp_path / "inbox.log", cwd=ROOT)
     process.start()
     process.wait_until(lambda: not is_port_free(port), within=20)
     yield port, Inbox(folder)
     process.stop()
+    assert process.log.read_text() == ""  # no warnings, no tracebacks
 
 
 def letter(subject="Hello", to="ann@example.org"):
@@ -111,6 +122,54 @@ def test_a_mail_that_cannot_be_stored_gets_no_250(server):
         client.send_message(letter())
 
     assert refusal.value.smtp_code == 452
+
+
+# ── Faults played by recipient ────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("recipient", "reply"),
+    [("refuse@example.org", (550, b"5.1.1")), ("Refuse@пример.рф", (550, b"5.1.1")), ("defer@a.test", (451, b"4.2.0"))],
+)
+def test_a_recipient_that_plays_a_refusal_is_refused_at_rcpt_and_the_others_get_the_mail(server, recipient, reply):
+    port, inbox = server
+
+    with smtplib.SMTP("127.0.0.1", port) as client:
+        client.ehlo()
+        client.mail("bob@example.org", ["smtputf8"])
+        code, text = client.rcpt(recipient)
+        refused = client.rcpt("refused@example.org")
+        client.data(letter().as_bytes())
+
+    assert (code, text[:5]) == reply
+    assert refused[0] == 250
+    assert inbox.newest(10)[0].rcpt_tos == ["refused@example.org"]
+
+
+def test_the_silent_recipient_keeps_the_mail_and_drops_the_connection_without_a_reply(server):
+    port, inbox = server
+
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection, connection.makefile("rb") as replies:
+        for line in (b"HELO tests", b"MAIL FROM:<a@example.org>", b"RCPT TO:<silent@example.org>", b"DATA"):
+            replies.readline()
+            connection.sendall(line + b"\r\n")
+        assert replies.readline()[:3] == b"354"
+        connection.sendall(b"Subject: x\r\n\r\nbody\r\n.\r\n")
+        after_the_dot = replies.read()
+
+    assert after_the_dot == b""
+    assert [mail.rcpt_tos for mail in inbox.newest(10)] == [["silent@example.org"]]
+
+
+def test_after_a_silence_the_next_conversation_is_an_ordinary_one(server):
+    port, inbox = server
+    with smtplib.SMTP("127.0.0.1", port) as client, pytest.raises(smtplib.SMTPServerDisconnected):
+        client.send_message(letter(to="silent@example.org"))
+
+    with smtplib.SMTP("127.0.0.1", port) as client:
+        assert client.send_message(letter()) == {}
+
+    assert len(inbox.newest(10)) == 2
 
 
 @pytest.mark.parametrize("id", ["../secret", "..%2fsecret", "", ".", "0" * 19, "/etc/passwd", "0" * 19 + "-0000000g"])
