@@ -4,7 +4,7 @@ PYTEST_WORKERS ?= 2
 INSTALL = python="$$(sh scheduler/embedded/find_python.sh '$(PYTHON)')" && "$$python" scheduler/embedded/install.py
 IN_VENV = .venv/bin/python -m
 RUN_OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(SMTP_PORT),--smtp-port $(SMTP_PORT)) \
-	$(if $(WORKERS),--workers $(WORKERS)) $(if $(METRICS_PORT),--metrics-port $(METRICS_PORT)) $(if $(DATA),--data $(DATA)) $(ARGS)
+	$(if $(WORKERS),--workers $(WORKERS)) $(if $(METRICS_PORT),--metrics-port $(METRICS_PORT)) $(if $(DATA),--data '$(DATA)') $(ARGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast lint clean
@@ -12,7 +12,7 @@ RUN_OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(SMTP_PORT),--smtp-port $(SMTP_
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-run:  ## start everything locally and send a first email (PORT=8000 SMTP_PORT=1025 WORKERS=1 DATA=.local PYTHON=…)
+run:  ## start everything locally and send a first email (PORT=8000 SMTP_PORT=1025 METRICS_PORT=9091 WORKERS=1 DATA=.local PYTHON=…)
 	@$(INSTALL) requirements-local.txt
 	@DEBUG=true exec .venv/bin/python -m scheduler.embedded.foreground manage.py run_local $(RUN_OPTIONS)
 

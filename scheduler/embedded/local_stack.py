@@ -17,11 +17,13 @@ from types import FrameType
 
 from scheduler.embedded.child import CannotStart, Child, hold_until_all_ended, is_port_free, wait_for
 from scheduler.embedded.inbox import Inbox
-from scheduler.embedded.local_ground import check_ports, check_space, kept_secret, take_folder
+from scheduler.embedded.local_ground import Asked, check_ports, check_space, kept_secret, take_folder
 from scheduler.embedded.postgres import EmbeddedPostgres
 from scheduler.embedded.redis import EmbeddedRedis
 
 ROOT = Path(__file__).resolve().parents[2]
+DEFAULT_DATA = ROOT / ".local"
+DEFAULT_WORKERS = 1
 DRAIN_SECONDS = 25.0  # the worker's own 20 and a little
 SAME_SIGNAL_SECONDS = 0.5  # make passes SIGTERM on to us, who had it already: that is no second one
 DEMO_PASSWORD = "demo_password"
@@ -73,9 +75,10 @@ class LocalStack:
 
     def start(self, is_api_ready: Callable[[], bool]) -> None:
         """Everything up, in order; CannotStart or StopAsked leave it to the caller to `stop()`."""
-        hold_until_all_ended(take_folder(self.data))
+        asked = Asked(ports=self._wanted_ports(), others=self._wanted_besides())
+        hold_until_all_ended(take_folder(self.data, asked))
         check_space(self.data)
-        check_ports(self._wanted_ports())
+        check_ports(asked)
         self._set_environment()
         self._start_postgres()
         self._start_redis()
@@ -121,10 +124,16 @@ class LocalStack:
     # ── steps of start ───────────────────────────────────────────────────────────────────────
 
     def _wanted_ports(self) -> dict[str, int]:
-        wanted = {"PORT": self.options.port, "METRICS_PORT": self.options.metrics_port}
-        if not self._is_given("EMAIL_PROVIDERS"):
-            wanted["SMTP_PORT"] = self.options.smtp_port
-        return wanted
+        wanted = {"PORT": self.options.port, "SMTP_PORT": self.options.smtp_port}
+        if self._is_given("EMAIL_PROVIDERS"):
+            del wanted["SMTP_PORT"]
+        return wanted | {"METRICS_PORT": self.options.metrics_port}
+
+    def _wanted_besides(self) -> dict[str, str]:
+        """make's other variables, where they are not the defaults."""
+        wanted = {"DATA": str(self.options.data), "WORKERS": str(self.options.workers)}
+        usual = {"DATA": self.data == DEFAULT_DATA, "WORKERS": self.options.workers == DEFAULT_WORKERS}
+        return {name: word for name, word in wanted.items() if not usual[name]}
 
     def _is_given(self, name: str) -> bool:
         """Whether the person brought a server of their own."""

@@ -2,60 +2,133 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
-import re
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 from collections import namedtuple
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from scheduler.embedded import local_ground
-from scheduler.embedded.child import CannotStart, free_port, is_port_free, wait_for
+from scheduler.embedded.child import CannotStart, free_port, wait_for
 from scheduler.embedded.guardian import is_running
-from scheduler.embedded.local_ground import check_ports, check_space, kept_secret, take_folder
+from scheduler.embedded.local_ground import Asked, check_ports, check_space, kept_secret, take_folder
 
 ROOT = Path(__file__).parents[2]
+ASKED = Asked(ports={"PORT": 8000, "SMTP_PORT": 1025, "METRICS_PORT": 9091})
 OF_THE_TESTS = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "JWT_SIGNING_KEY", "EMAIL_PROVIDERS")
 
 
 # ── Refusals ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_port_that_is_taken_is_named_with_a_free_one_instead():
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        taken = other.getsockname()[1]
+@pytest.fixture
+def listener():
+    """Makes servers of another program; gives their ports."""
+    with ExitStack() as sockets:
 
-        with pytest.raises(CannotStart, match=rf"Port {taken} .*make run PORT=\d+") as refusal:
-            check_ports({"PORT": taken})
+        def listen():
+            other = sockets.enter_context(socket.create_server(("127.0.0.1", 0)))
+            return other.getsockname()[1]
 
-    offered = int(re.search(r"PORT=(\d+)", str(refusal.value))[1])
-    assert offered != taken
-    assert is_port_free(offered)
+        yield listen
 
 
-def test_a_folder_that_another_run_uses_is_refused(tmp_path):
-    with take_folder(tmp_path), pytest.raises(CannotStart, match=rf"process {os.getpid()}.*make run DATA="):
-        take_folder(tmp_path)
+def offered(refusal):
+    """The remedy's variables, as make would read them."""
+    command = shlex.split(str(refusal.value).partition("make run ")[2])
+    return dict(word.split("=", 1) for word in command)
+
+
+def ports_asked(port, smtp_port, metrics_port, **others):
+    return Asked(ports={"PORT": port, "SMTP_PORT": smtp_port, "METRICS_PORT": metrics_port}, others=others)
+
+
+def test_every_port_that_is_taken_is_named_in_one_line_with_one_command_that_works(listener):
+    taken, free, also_taken = listener(), free_port(), listener()
+
+    with pytest.raises(CannotStart, match=rf"Ports {taken} \(PORT\) and {also_taken} \(METRICS_PORT\)") as refusal:
+        check_ports(ports_asked(taken, free, also_taken, DATA="my data", WORKERS="3"))
+
+    assert "\n" not in str(refusal.value)
+    remedy = offered(refusal)
+    assert list(remedy) == ["PORT", "SMTP_PORT", "METRICS_PORT", "DATA", "WORKERS"]
+    assert (remedy["SMTP_PORT"], remedy["DATA"], remedy["WORKERS"]) == (str(free), "my data", "3")
+    check_ports(ports_asked(*(int(remedy[name]) for name in ("PORT", "SMTP_PORT", "METRICS_PORT"))))
+
+
+def test_neighbouring_ports_that_are_taken_are_not_offered_the_same_free_one(monkeypatch):
+    taken = (8000, 8001, 8002)
+    monkeypatch.setattr(local_ground, "_binding_trouble", lambda port: errno.EADDRINUSE if port in taken else None)
+    monkeypatch.setattr(local_ground, "is_port_free", lambda port: port in (8020, 8021, 8022))
+
+    with pytest.raises(CannotStart) as refusal:
+        check_ports(ports_asked(*taken))
+
+    assert sorted(offered(refusal).values()) == ["8020", "8021", "8022"]
+
+
+def test_two_options_with_the_same_port_are_refused_with_one_of_them_moved():
+    port, other = free_port(), free_port()
+
+    with pytest.raises(CannotStart, match=rf"^PORT and METRICS_PORT are both {port}; each needs its own") as refusal:
+        check_ports(ports_asked(port, other, port))
+
+    remedy = offered(refusal)
+    assert (remedy["PORT"], remedy["SMTP_PORT"]) == (str(port), str(other))
+    assert remedy["METRICS_PORT"] not in (str(port), str(other))
+
+
+def test_a_port_that_only_root_may_have_is_told_so(monkeypatch):
+    monkeypatch.setattr(local_ground, "_binding_trouble", lambda port: errno.EACCES if port < 1024 else None)
+
+    with pytest.raises(CannotStart, match=r"^PORT=80 needs root; take one above 1023\. Remedy") as refusal:
+        check_ports(ports_asked(80, free_port(), free_port()))
+
+    assert int(offered(refusal)["PORT"]) > 1023
+
+
+def test_a_folder_that_another_run_uses_is_refused_with_a_folder_and_ports_that_are_free(tmp_path, listener):
+    wanted = ports_asked(listener(), free_port(), free_port(), DATA=str(tmp_path / "data"), WORKERS="2")
+    with (
+        take_folder(tmp_path / "data", wanted),
+        take_folder(tmp_path / "data2", wanted),
+        pytest.raises(CannotStart, match=rf"process {os.getpid()}.*make run PORT=") as refusal,
+    ):
+        take_folder(tmp_path / "data", wanted)
+
+    remedy = offered(refusal)
+    assert (remedy["DATA"], remedy["WORKERS"]) == (str(tmp_path / "data3"), "2")
+    again = ports_asked(*(int(remedy[name]) for name in ("PORT", "SMTP_PORT", "METRICS_PORT")))
+    check_ports(again)
+    take_folder(Path(remedy["DATA"]), again).close()
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "many"])
+def test_a_run_without_workers_is_refused_by_the_option_parser(workers):
+    with pytest.raises(CommandError, match=rf"argument --workers: '{workers}' is no number of worker processes"):
+        call_command("run_local", f"--workers={workers}")
 
 
 def test_a_folder_can_be_taken_again_after_its_run_ended(tmp_path):
-    take_folder(tmp_path).close()
+    take_folder(tmp_path, ASKED).close()
 
-    take_folder(tmp_path).close()
+    take_folder(tmp_path, ASKED).close()
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").touch()
 
     with pytest.raises(CannotStart, match="cannot be written"):
-        take_folder(tmp_path / "file" / "folder")
+        take_folder(tmp_path / "file" / "folder", ASKED)
 
 
 def test_a_full_disk_is_refused(tmp_path, monkeypatch):

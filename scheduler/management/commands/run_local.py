@@ -16,7 +16,7 @@ from rich.console import Console
 from scheduler.embedded.child import CannotStart
 from scheduler.embedded.first_email import Api, Trip
 from scheduler.embedded.local_ground import DEMO_USERNAME
-from scheduler.embedded.local_stack import ROOT, LocalStack, Options, StopAsked
+from scheduler.embedded.local_stack import DEFAULT_DATA, DEFAULT_WORKERS, LocalStack, Options, StopAsked
 
 
 class Command(BaseCommand):
@@ -26,8 +26,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--port", type=_port, default=8000, help="of the API (8000)")
         parser.add_argument("--smtp-port", type=_port, default=1025, help="of the inbox (1025)")
-        parser.add_argument("--data", type=Path, default=ROOT / ".local", help="folder that survives restarts (.local)")
-        parser.add_argument("--workers", type=int, default=1, help="worker processes (1)")
+        parser.add_argument("--data", type=_folder, default=DEFAULT_DATA, help="survives restarts (.local)")
+        parser.add_argument("--workers", type=_workers, default=DEFAULT_WORKERS, help="worker processes (1)")
         parser.add_argument("--metrics-port", type=_port, default=9091, help="of the worker's metrics (9091)")
         parser.add_argument("--no-demo", action="store_true", help="send no first email")
         parser.add_argument("--stop-with-parent", action="store_true", help="stop when the calling process ends")
@@ -141,3 +141,13 @@ def _port(text: str) -> int:
     if not text.isdigit() or not 0 < int(text) < 65536:
         raise ArgumentTypeError(f"{text!r} is no port; ports are 1 to 65535")
     return int(text)
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise ArgumentTypeError(f"{text!r} is no number of worker processes; at least 1 is needed")
+    return int(text)
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser()  # make passes it on quoted, so no shell has done it
