@@ -129,7 +129,7 @@ class InboxHandler:
             mail = await asyncio.to_thread(self._inbox.keep, envelope.mail_from or "", list(envelope.rcpt_tos), content)
         except OSError as error:
             return f"452 4.3.1 cannot be stored: {error.strerror}"
-        if SILENT in map(_local_part, envelope.rcpt_tos):
+        if SILENT in map(_local_part, envelope.rcpt_tos) and server.transport is not None:
             server.transport.close()  # what is written to it from now on, our reply, goes nowhere
         return f"250 2.0.0 kept as {mail.id}"
 
