@@ -7,7 +7,7 @@ RUN_OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(SMTP_PORT),--smtp-port $(SMTP_
 	$(if $(WORKERS),--workers $(WORKERS)) $(if $(METRICS_PORT),--metrics-port $(METRICS_PORT)) $(if $(DATA),--data '$(DATA)') $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint clean
+.PHONY: help run audit test test-fast lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -15,6 +15,14 @@ help:  ## list the targets
 run:  ## start everything locally and send a first email (PORT=8000 SMTP_PORT=1025 METRICS_PORT=9091 WORKERS=1 DATA=.local PYTHON=…)
 	@$(INSTALL) requirements-local.txt
 	@DEBUG=true exec .venv/bin/python -m scheduler.embedded.foreground manage.py run_local $(RUN_OPTIONS)
+
+# The lock names the run's process: a killed run leaves its env behind.
+audit:  ## prove that the books of the running local Sendonce balance (DATA=.local ARGS=--json)
+	@data='$(or $(DATA),.local)'; case $$data in '~/'*) data="$$HOME$${data#?}" ;; esac; \
+	if ! [ -r "$$data/env" ] || ! kill -0 "$$(cat "$$data/lock")" 2>/dev/null; then \
+		echo "No local Sendonce runs in $$data; start it with make run$(if $(DATA), DATA='$(DATA)')" >&2; exit 1; fi; \
+	case $$data in /*) ;; *) data="./$$data" ;; esac; \
+	set -a; . "$$data/env"; exec $(IN_VENV) manage audit $(ARGS)
 
 test:  ## all tests, on servers of their own (ARGS='-k gate' picks some)
 	@$(INSTALL) requirements-dev.txt

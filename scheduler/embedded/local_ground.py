@@ -22,6 +22,10 @@ from scheduler.embedded.child import CannotStart, is_port_free, wait_for
 from scheduler.embedded.guardian import is_running
 
 DEMO_USERNAME = "demo"
+ENV_NAMES = (
+    *("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "JWT_SIGNING_KEY"),
+    *("EMAIL_PROVIDERS", "INBOX_DIR", "DEBUG"),
+)
 NEEDED_BYTES = 500 * 1024 * 1024
 
 
@@ -34,10 +38,9 @@ class Asked:
 
     def command(self, moved: Iterable[str], **others: str) -> str:
         """The `make run …` that asks for the same, with the `moved` ports at free numbers: to be pasted as it is."""
-        kept = {name: port for name, port in self.ports.items() if name not in moved}
         ports = dict(self.ports)
         for name in moved:
-            ports[name] = _free_port_near(ports[name], used={*kept.values(), *ports.values()})
+            ports[name] = _free_port_near(ports[name], used=set(ports.values()))
         words = {name: str(port) for name, port in ports.items()} | {**self.others, **others}
         return " ".join(["make run", *(f"{name}={shlex.quote(word)}" for name, word in words.items())])
 
@@ -98,6 +101,20 @@ def kept_secret(folder: Path, name: str, length: int = 50) -> str:
         path.touch(mode=0o600)
         path.write_text(secrets.token_urlsafe(length))
     return path.read_text()
+
+
+def write_env(folder: Path, env: Mapping[str, str]) -> None:
+    """`<folder>/env`, for a shell of this user to read: how other commands reach the running stack."""
+    names = [wanted for name in ENV_NAMES for wanted in (name, f"{name}_FILE") if wanted in env]
+    aside = folder / ".env.part"
+    aside.unlink(missing_ok=True)
+    aside.touch(mode=0o600)
+    aside.write_text("".join(f"{name}={shlex.quote(env[name])}\n" for name in names))
+    aside.rename(folder / "env")
+
+
+def remove_env(folder: Path) -> None:
+    (folder / "env").unlink(missing_ok=True)
 
 
 def _is_ours(lock: IO[str]) -> bool:

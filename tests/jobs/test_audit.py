@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from io import StringIO
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -38,6 +42,8 @@ from tests.jobs.transitions.builders import (
     sql,
     unknown,
 )
+
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.django_db
 
@@ -356,3 +362,17 @@ def test_the_command_says_the_same_to_programs():
     told = json.loads(out.getvalue())
     assert (told["balanced"], told["accepted"], told["counts"]["queued"]) == (False, 1, 1)
     assert {"name": "unpushed", "count": 1, "examples": [str(row)]} in told["findings"]
+
+
+def test_without_postgresql_the_command_says_so_in_one_line():
+    nowhere = os.environ | {"DATABASE_URL": "postgres://nobody:hidden@127.0.0.1:1/none"}
+
+    audit = subprocess.run(
+        [sys.executable, "manage.py", "audit"], cwd=ROOT, env=nowhere, capture_output=True, text=True, check=False
+    )
+
+    assert audit.returncode == 1
+    assert audit.stdout == ""
+    [line] = audit.stderr.splitlines()
+    assert line.startswith("CommandError: PostgreSQL does not answer: ")
+    assert "hidden" not in line

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
 
 from jobs.audit import Books, Finding, read_books
 
@@ -19,7 +20,10 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        books = read_books()
+        try:
+            books = read_books()
+        except OperationalError as error:
+            raise CommandError(f"PostgreSQL does not answer: {' '.join(str(error).split())}") from error
         self.stdout.write(_as_json(books) if options["json"] else _as_table(books))
         if not books.is_balanced:
             raise CommandError("The books do not balance.", returncode=1)
