@@ -6,6 +6,7 @@ It supervises only. Whatever needs the database runs in a child, with the enviro
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
@@ -17,7 +18,15 @@ from types import FrameType
 
 from scheduler.embedded.child import CannotStart, Child, hold_until_all_ended, is_port_free, wait_for
 from scheduler.embedded.inbox import Inbox
-from scheduler.embedded.local_ground import Asked, check_ports, check_space, kept_secret, take_folder
+from scheduler.embedded.local_ground import (
+    Asked,
+    check_ports,
+    check_space,
+    kept_secret,
+    remove_env,
+    take_folder,
+    write_env,
+)
 from scheduler.embedded.postgres import EmbeddedPostgres
 from scheduler.embedded.redis import EmbeddedRedis
 
@@ -27,6 +36,11 @@ DEFAULT_WORKERS = 1
 DRAIN_SECONDS = 25.0  # the worker's own 20 and a little
 SAME_SIGNAL_SECONDS = 0.5  # make passes SIGTERM on to us, who had it already: that is no second one
 DEMO_PASSWORD = "demo_password"
+ACCIDENT_SECONDS = 10.0  # what dies sooner after its start would die again
+# The words of PostgreSQL and gunicorn, the field of our own lines, the end of a traceback, the mark of Valkey.
+LOUD = re.compile(r"\b(WARNING|ERROR|CRITICAL|FATAL|PANIC)\b|\"level\": ?\"(warning|error|critical)\"|Error: | # ")
+SHOWN_LINES = 5
+SHOWN_COLUMNS = 240
 SECRETS = {"SECRET_KEY": "secret_key", "JWT_SIGNING_KEY": "jwt_signing_key"}
 
 
@@ -49,17 +63,22 @@ class Options:
 class LocalStack:
     """`start()`, then `watch_over()` until it raises, then `stop()`, which leaves no process."""
 
-    def __init__(self, options: Options, step: Callable[[str], AbstractContextManager[None]]) -> None:
+    def __init__(
+        self, options: Options, step: Callable[[str], AbstractContextManager[None]], say: Callable[[str], None]
+    ) -> None:
         self.options = options
         self.data = options.data.resolve()
         self.env = dict(os.environ)
         self.inbox: Inbox | None = None
         self._step = step
+        self._say = say
+        self._holds_folder = False
         self._parent = os.getppid()
         self._signals: list[float] = []
         self._stops: list[tuple[str, Callable[[], None]]] = []
         self._watched: list[Child] = []
         self._apps: list[Child] = []
+        self._restartable: dict[Child, float] = {}  # when each was last started
 
     @property
     def base_url(self) -> str:
@@ -77,6 +96,8 @@ class LocalStack:
         """Everything up, in order; CannotStart or StopAsked leave it to the caller to `stop()`."""
         asked = Asked(ports=self._wanted_ports(), others=self._wanted_besides())
         hold_until_all_ended(take_folder(self.data, asked))
+        self._holds_folder = True
+        remove_env(self.data)  # of a run that was killed
         check_space(self.data)
         check_ports(asked)
         self._set_environment()
@@ -87,17 +108,31 @@ class LocalStack:
             self._prepare()
         with self._step(f"API, {self.options.workers} worker process(es), scheduler"):
             self._start_apps()
-            self._apps[0].wait_until(is_api_ready, within=60.0, watch=self.watch)
+            if not wait_for(is_api_ready, within=60.0, watch=self.watch):
+                raise CannotStart(f"The API was not ready within 60 s.\n{last_words(self._apps[0])}")
+            self.watch()  # an answer may come from somebody else's API, with ours dead
+        write_env(self.data, self.env)
 
     def watch(self) -> None:
-        """Raise StopAsked when we are to end, CannotStart when a child has."""
+        """Raise StopAsked when we are to end, CannotStart when a child has that cannot be started again."""
         if self._signals:
             raise StopAsked
         if self.options.stop_with_parent and os.getppid() != self._parent:
             raise StopAsked
         for child in self._watched:
             if not child.is_running:
-                raise CannotStart(child.obituary())
+                self._mourn(child)
+
+    def _mourn(self, child: Child) -> None:
+        """A worker or scheduler that ran for a while is started again; without any other part there is no going on."""
+        how = ending(child)
+        started = self._restartable.get(child)
+        if started is None or time.monotonic() - started < ACCIDENT_SECONDS:
+            raise CannotStart(f"{child.name} ended ({how}). Log: {child.log}\n{last_words(child)}")
+        child.kill()  # what it left in its group, which may still hold its port
+        child.start()
+        self._restartable[child] = time.monotonic()
+        self._say(f"{child.name} died ({how}); started again")
 
     def watch_over(self) -> None:
         while True:
@@ -107,6 +142,8 @@ class LocalStack:
     def stop(self) -> None:
         """The apps drain together, then inbox, Valkey, PostgreSQL; a second signal kills at once."""
         self._signals = self._signals or [time.monotonic()]
+        if self._holds_folder:
+            remove_env(self.data)
         if self._apps:
             with self._step("Stopped API, workers, scheduler (drained)"):
                 self._drain()
@@ -183,9 +220,9 @@ class LocalStack:
         child = self._python("inbox", *command, rank=1)
         with self._step("Inbox"):
             child.start()
+            self._watched.append(child)
             self._stops.append(("inbox", lambda: child.stop(within=5.0, hurry=self._is_hurried)))
             child.wait_until(lambda: not is_port_free(port), within=20.0, watch=self.watch)
-        self._watched.append(child)
         self.env |= {"EMAIL_PROVIDERS": f"local=smtp://127.0.0.1:{port}", "INBOX_DIR": str(self.inbox.folder)}
 
     def _prepare(self) -> None:
@@ -207,6 +244,7 @@ class LocalStack:
         for child in self._apps:
             child.start()
             self._watched.append(child)
+        self._restartable = dict.fromkeys(self._apps[1:], time.monotonic())
 
     def _child(self, name: str, *command: str) -> Child:
         return self._python(name, "manage.py", *command, rank=2)
@@ -222,3 +260,18 @@ class LocalStack:
 
     def _is_hurried(self) -> bool:
         return bool(self._signals) and self._signals[-1] - self._signals[0] > SAME_SIGNAL_SECONDS
+
+
+def ending(child: Child) -> str:
+    """ "killed by signal 9" or "exit status 1"."""
+    code = child.returncode or 0
+    return f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+
+
+def last_words(child: Child) -> str:
+    """The last lines that warn, or just the last ones, each cut to what a person reads."""
+    lines = child.last_lines(count=1000).splitlines()
+    shown = [line for line in lines if LOUD.search(line)] or lines
+    return "\n".join(
+        line if len(line) <= SHOWN_COLUMNS else f"{line[:SHOWN_COLUMNS]}…" for line in shown[-SHOWN_LINES:]
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pty
 import shlex
@@ -18,9 +19,18 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from scheduler.embedded import local_ground
-from scheduler.embedded.child import CannotStart, free_port, wait_for
+from scheduler.embedded.child import CannotStart, Child, free_port, wait_for
 from scheduler.embedded.guardian import is_running
-from scheduler.embedded.local_ground import Asked, check_ports, check_space, kept_secret, take_folder
+from scheduler.embedded.local_ground import (
+    Asked,
+    check_ports,
+    check_space,
+    kept_secret,
+    remove_env,
+    take_folder,
+    write_env,
+)
+from scheduler.embedded.local_stack import ACCIDENT_SECONDS, ending, last_words
 
 ROOT = Path(__file__).parents[2]
 ASKED = Asked(ports={"PORT": 8000, "SMTP_PORT": 1025, "METRICS_PORT": 9091})
@@ -147,6 +157,87 @@ def test_a_secret_is_made_once_and_readable_by_its_user_only(tmp_path):
     assert (tmp_path / "secret_key").stat().st_mode & 0o777 == 0o600
 
 
+def test_what_other_commands_need_is_kept_for_this_user_only_and_survives_a_shell(tmp_path):
+    env = {"DATABASE_URL": "postgres://u:it's $HOME@h/db", "SECRET_KEY_FILE": "/run/secret", "HOME": "/root"}
+
+    write_env(tmp_path, env)
+
+    command = ["sh", "-c", 'set -a; . "$0/env"; env', tmp_path]
+    shell = subprocess.run(command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True)
+    read = shell.stdout.splitlines()
+    assert "DATABASE_URL=postgres://u:it's $HOME@h/db" in read
+    assert "SECRET_KEY_FILE=/run/secret" in read
+    assert not [line for line in read if line.startswith("HOME=")]
+    assert (tmp_path / "env").stat().st_mode & 0o777 == 0o600
+    remove_env(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ── Parts that die ────────────────────────────────────────────────────────────────────────────
+
+
+def dead_child(tmp_path, *lines):
+    child = Child("part", ["printf", r"%s\n", *lines], log=tmp_path / "part.log")
+    child.start()
+    assert wait_for(lambda: not child.is_running, within=10)
+    return child
+
+
+def test_of_a_dead_part_only_the_lines_that_warn_are_shown(tmp_path):
+    quiet = [f'{{"level": "info", "event": "{number}"}}' for number in range(50)]
+    loud = ['{"event": "lost", "level": "error"}', "[2026-11-22] [7] [ERROR] port", "1:M 22 Nov 2026 # Failed"]
+
+    shown = last_words(dead_child(tmp_path, *loud, *quiet))
+
+    assert [line.strip() for line in shown.splitlines()] == loud
+
+
+def test_of_a_part_that_died_without_a_warning_the_last_five_lines_are_shown_and_none_is_endless(tmp_path):
+    shown = last_words(dead_child(tmp_path, *map(str, range(50)), "x" * 5000)).splitlines()
+
+    assert [line.strip() for line in shown[:-1]] == ["46", "47", "48", "49"]
+    assert len(shown[-1]) < 300
+
+
+def test_how_a_part_ended_is_told_in_words(tmp_path):
+    child = Child("part", ["sleep", "60"], log=tmp_path / "part.log")
+    child.start()
+    child.kill()
+
+    assert ending(child) == "killed by signal 9"
+    assert ending(dead_child(tmp_path)) == "exit status 0"
+
+
+# ── make audit ────────────────────────────────────────────────────────────────────────────────
+
+
+def make_audit(data, *more):
+    in_venv = f"IN_VENV={sys.executable} -m"
+    env = {name: value for name, value in os.environ.items() if name not in OF_THE_TESTS}
+    command = ["make", "--no-print-directory", "audit", f"DATA={data}", in_venv, *more]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
+def test_make_audit_says_in_one_line_that_nothing_runs_there(tmp_path):
+    audit = make_audit(tmp_path)
+
+    assert audit.returncode != 0
+    assert audit.stdout == ""
+    assert audit.stderr.splitlines()[0] == (
+        f"No local Sendonce runs in {tmp_path}; start it with make run DATA='{tmp_path}'"
+    )
+    assert "Traceback" not in audit.stderr
+
+
+def test_make_audit_is_not_fooled_by_what_a_killed_run_left(tmp_path):
+    write_env(tmp_path, {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none"})
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (tmp_path / "lock").write_text(str(gone.pid))
+
+    assert "No local Sendonce runs in" in make_audit(tmp_path).stderr
+
+
 # ── The whole house ───────────────────────────────────────────────────────────────────────────
 
 
@@ -227,13 +318,20 @@ def test_the_first_email_arrives_and_ctrl_c_leaves_nothing(terminal, tmp_path):
     assert local.shows("completed"), local.text
     assert local.shows(f"http://127.0.0.1:{local.port}/inbox/"), local.text
     assert len(list((tmp_path / "inbox").glob("*.eml"))) == 1
+    assert local.shows("Try: refuse@example.org → dead letter"), local.text
     assert len(processes_of(tmp_path)) >= 5
+
+    audit = make_audit(tmp_path, "ARGS=--json")
+    assert audit.returncode == 0, audit.stderr
+    told = json.loads(audit.stdout)
+    assert (told["balanced"], told["accepted"], told["counts"]["completed"]) == (True, 1, 1)
 
     local.press_ctrl_c()
 
     assert wait_for(local.has_ended, within=40), local.text
     assert local.status == 0, local.text
     assert processes_of(tmp_path) == []
+    assert not (tmp_path / "env").exists()
 
 
 @pytest.mark.slow
@@ -279,6 +377,38 @@ def test_when_a_part_dies_its_last_words_are_shown_and_the_rest_stops(terminal, 
     assert wait_for(local.has_ended, within=40), local.text
     assert local.status == 1
     assert "Valkey ended" in local.text
+    assert processes_of(tmp_path) == []
+
+
+def leader_of(data: Path, command: bytes) -> int:
+    """The process that the run started for this command, not those which that one started."""
+    found = [pid for pid in processes_of(data) if command in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    [leader] = [pid for pid in found if os.getsid(pid) == pid]
+    return leader
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "command"), [("worker", b"run_worker"), ("scheduler", b"run_scheduler")])
+def test_a_part_killed_by_accident_is_started_again_and_one_that_dies_at_once_stops_the_rest(
+    terminal, tmp_path, name, command
+):
+    local = terminal("--no-demo")
+    assert wait_for(lambda: local.shows("Running until Ctrl-C"), within=90), local.text
+    wait_for(local.has_ended, within=ACCIDENT_SECONDS)
+    killed = leader_of(tmp_path, command)
+
+    os.kill(killed, signal.SIGKILL)
+
+    assert wait_for(lambda: local.shows(f"{name} died (killed by signal 9); started again"), within=10), local.text
+    again = leader_of(tmp_path, command)
+    assert again != killed
+    assert not local.has_ended()
+
+    os.kill(again, signal.SIGKILL)
+
+    assert wait_for(local.has_ended, within=40), local.text
+    assert local.status == 1
+    assert f"{name} ended (killed by signal 9)" in local.text
     assert processes_of(tmp_path) == []
 
 

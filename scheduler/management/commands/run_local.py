@@ -18,6 +18,8 @@ from scheduler.embedded.first_email import Api, Trip
 from scheduler.embedded.local_ground import DEMO_USERNAME
 from scheduler.embedded.local_stack import DEFAULT_DATA, DEFAULT_WORKERS, LocalStack, Options, StopAsked
 
+FAULTS_TO_PLAY = "Try: refuse@example.org → dead letter, defer@example.org → retried, silent@example.org → unknown"
+
 
 class Command(BaseCommand):
     help = "Start PostgreSQL, Valkey, an inbox, the API, a worker and the scheduler; send one email; run until Ctrl-C."
@@ -43,7 +45,7 @@ class LocalRun:
 
     def __init__(self, options: Options, *, demo: bool) -> None:
         self.console = Console(highlight=False, markup=False, soft_wrap=True)
-        self.stack = LocalStack(options, self.step)
+        self.stack = LocalStack(options, self.step, self.say)
         self.api = Api(self.stack.base_url)
         self._demo = demo
 
@@ -110,6 +112,8 @@ class LocalRun:
         self.say("\nTo paste:", style="bold")
         for line in self.curl_lines(trip):
             self.say(line)
+        if stack.inbox is not None:
+            self.say(f"\n{FAULTS_TO_PLAY}")
         self.say("\nRunning until Ctrl-C.")
 
     def curl_lines(self, trip: Trip | None) -> list[str]:
