@@ -36,7 +36,7 @@ DEFAULT_WORKERS = 1
 DRAIN_SECONDS = 25.0  # the worker's own 20 and a little
 SAME_SIGNAL_SECONDS = 0.5  # make passes SIGTERM on to us, who had it already: that is no second one
 DEMO_PASSWORD = "demo_password"
-ACCIDENT_SECONDS = 10.0  # what dies sooner after its start would die again
+ACCIDENT_SECONDS = 10.0  # what ends by itself sooner after its start would end again
 # The words of PostgreSQL and gunicorn, the field of our own lines, the end of a traceback, the mark of Valkey.
 LOUD = re.compile(r"\b(WARNING|ERROR|CRITICAL|FATAL|PANIC)\b|\"level\": ?\"(warning|error|critical)\"|Error: | # ")
 SHOWN_LINES = 5
@@ -124,10 +124,11 @@ class LocalStack:
                 self._mourn(child)
 
     def _mourn(self, child: Child) -> None:
-        """A worker or scheduler that ran for a while is started again; without any other part there is no going on."""
+        """A worker or scheduler that was killed, or ran for a while, is started again; no other part can be missed."""
         how = ending(child)
         started = self._restartable.get(child)
-        if started is None or time.monotonic() - started < ACCIDENT_SECONDS:
+        was_killed = child.returncode == -signal.SIGKILL
+        if started is None or (time.monotonic() - started < ACCIDENT_SECONDS and not was_killed):
             raise CannotStart(f"{child.name} ended ({how}). Log: {child.log}\n{last_words(child)}")
         child.kill()  # what it left in its group, which may still hold its port
         child.start()
