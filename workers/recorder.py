@@ -74,7 +74,8 @@ class Group:
         put_backs = [r for r, _ in self.entries if isinstance(r, PutBack) and not r.unmark]
         unmarks = [r for r, _ in self.entries if isinstance(r, PutBack) and r.unmark]
         marks = [(r.claim, r.provider) for r, _ in self.entries if isinstance(r, Mark)]
-        transitions.lock_jobs([r.claim for r, _ in self.entries if not isinstance(r, Mark)])
+        if put_backs or unmarks:  # moves that share a transaction: all their jobs first; settle alone locks its own
+            transitions.lock_jobs([r.claim for r, _ in self.entries if not isinstance(r, Mark)])
         settled = transitions.settle(settlements) if settlements else {}
         if put_backs:
             wait = max(r.wait_seconds for r in put_backs)

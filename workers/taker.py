@@ -30,7 +30,7 @@ LISTEN_SECONDS = 1.0  # how long one BLMPOP waits; also how soon a stop is notic
 POLL_SECONDS = 0.25  # between looks into PostgreSQL while Redis is away
 REST_SECONDS = 0.5  # after PostgreSQL said nothing
 SWEEP_SECONDS = 5.0
-LONGEST_SILENCE_SECONDS = 5.0
+LONGEST_SILENCE_SECONDS = 5.0  # of the bell, before PostgreSQL is asked whether it should have rung
 
 
 class Taker:
@@ -93,13 +93,9 @@ class Taker:
             self._admit(claims)
 
     def _hears_the_bell(self) -> bool:
-        """Not while Redis is away; and after a long silence PostgreSQL is asked once: a Redis that takes no more
-        pushes (out of memory, read-only) answers with silence, not with an error."""
-        now = time.monotonic()
-        if now >= self._ask_at:
-            self._ask_at = now + LONGEST_SILENCE_SECONDS
-            return False
-        return now >= self._redis_back_at
+        """Not while Redis is away, nor after a long silence: a Redis that takes no more pushes (out of memory,
+        read-only) answers with silence, not with an error."""
+        return self._redis_back_at <= time.monotonic() < self._ask_at
 
     def _claim_by_bell(self, free: int) -> list[Claim]:
         try:
@@ -117,6 +113,7 @@ class Taker:
         return transitions.claim([w.job_id for w in waiting], worker=self._worker)
 
     def _claim_by_asking(self, free: int) -> list[Claim]:
+        self._ask_at = time.monotonic() + LONGEST_SILENCE_SECONDS
         claims = transitions.claim_waiting(self._priorities, limit=free, worker=self._worker)
         if not claims and time.monotonic() < self._redis_back_at:
             self._stopping.wait(POLL_SECONDS)
