@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-from jobs import queue, transitions
+from jobs import queue, resolutions, transitions
 from jobs.errors import NotFound, TooLate
 from jobs.models import DeadLetter, Job
 from jobs.states import Decision, Reason, Status
@@ -34,7 +34,7 @@ def cancel(job_id: UUID, *, owner_id: int) -> Job:
 def requeue(dead_letter: int, *, by: int) -> None:
     """A new budget for a dead job. Raises NotFound, or TooLate for an unknown or a decided one."""
     with _told_why(dead_letter):
-        waiting = transitions.requeue(dead_letter, by=by)
+        waiting = resolutions.requeue(dead_letter, by=by)
     queue.push([waiting])
     log.info("dead_letter_requeued", dead_letter=dead_letter, job_id=str(waiting.job_id), by=by)
 
@@ -42,7 +42,7 @@ def requeue(dead_letter: int, *, by: int) -> None:
 def discard(dead_letter: int, *, by: int) -> None:
     """Put a dead letter aside. Raises TooLate for an unknown or a decided one."""
     with _told_why(dead_letter):
-        transitions.discard(dead_letter, by=by)
+        resolutions.discard(dead_letter, by=by)
     log.info("dead_letter_discarded", dead_letter=dead_letter, by=by)
 
 
@@ -52,7 +52,7 @@ def resolve(dead_letter: int, decision: Decision, *, by: int | None, new_budget:
     Raises NotFound, or TooLate when somebody, or a late reply, was first.
     """
     with _told_why(dead_letter):
-        dedupe_hash, waiting = transitions.resolve(dead_letter, decision, by=by, new_budget=new_budget)
+        dedupe_hash, waiting = resolutions.resolve(dead_letter, decision, by=by, new_budget=new_budget)
     if decision is Decision.SEND_AGAIN:
         queue.push([waiting])
     elif decision is Decision.MARK_SENT:

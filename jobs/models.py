@@ -1,4 +1,4 @@
-"""The tables. Shapes and what PostgreSQL refuses; every write to state is in transitions.py."""
+"""The tables. Shapes and what PostgreSQL refuses; every write to state is in transitions, rescues, resolutions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.utils.translation import gettext_lazy as _
 
 from jobs.states import FINAL, DeliveryState, OnUnknown, Priority, Reason, Resolution, Status, WorkerState
@@ -176,7 +176,11 @@ class DeadLetter(models.Model):
     resolved_at = models.DateTimeField(null=True)
     resolved_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
-    )  # null with a resolution: the machine, by policy or by a late reply
+    )  # null with a resolution: the machine, by policy, by a late reply or by what a provider said when asked
+    note = models.TextField(db_default="")  # why, in the words of whoever decided
+    evidence = models.JSONField(db_default=Value([], output_field=models.JSONField()))  # a provider's answers, in order
+    asks = models.SmallIntegerField(db_default=0)  # how often the provider was asked …
+    asked_at = models.DateTimeField(null=True)  # … and when last
 
     class Meta:
         ordering = ("-id",)

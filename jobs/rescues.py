@@ -1,6 +1,6 @@
 """Taking running jobs back: from workers that are silent, and from a worker that does not know them.
 
-The only writes to state outside transitions.py. Both run the same three steps, in separate statements
+Writes to state, under the same rules as transitions.py. Both run the same three steps, in separate statements
 (PROTOCOL trace 2): lock the jobs, move their deliveries, then move the jobs by what the deliveries returned.
 """
 

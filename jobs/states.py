@@ -66,7 +66,9 @@ class Resolution(StrEnum):
     MARK_SENT = "mark_sent"
     SEND_AGAIN = "send_again"
     DROP = "drop"
+    OVERRIDE = "override"  # requeued to be sent again although its key had been sent
     LATE_REPLY = "late_reply"  # the answer came after all
+    EVIDENCE = "evidence"  # the provider was asked, and knew
 
 
 class Decision(StrEnum):

@@ -3,7 +3,8 @@
 A move is a guarded statement that names the state and the claim token it expects; what it returns is
 what really happened. Lock order everywhere: jobs by id, then deliveries by hash, in separate statements
 (PROTOCOL trace 2). Nothing here talks to Redis or to anyone else: jobs that should be pushed come back
-as `Waiting`, and the caller rings the bell after the commit. Taking jobs back from the dead is rescues.py.
+as `Waiting`, and the caller rings the bell after the commit. Taking jobs back from the dead is rescues.py; deciding
+dead letters is resolutions.py.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from uuid import UUID
 from jobs.batches import as_claim, as_json, both_keys, bury, delivery_keys, job_keys, tokens_from, write_history
 from jobs.claims import Claim, Waiting
 from jobs.database import move
-from jobs.errors import NotFound, TooLate
+from jobs.errors import TooLate
 from jobs.settlements import REFUSALS, Settlement
 from jobs.sql import run
-from jobs.states import Decision, DeliveryState, Outcome, Reason, Resolution, Status
+from jobs.states import DeliveryState, Outcome, Reason, Status
 
 
 class Standing(NamedTuple):
@@ -238,7 +239,7 @@ def prune(name: str, **limits: int) -> int:
     return len(run(f"prune_{name}", **limits))
 
 
-# ── People's moves ────────────────────────────────────────────────────────────────────────────
+# ── The client's move ─────────────────────────────────────────────────────────────────────────
 
 
 @move
@@ -246,43 +247,6 @@ def cancel(job_id: UUID, *, owner_id: int) -> None:
     """Cancelled, or TooLate: decided by the guarded row, never by hope."""
     if not run("cancel", id=job_id, owner_id=owner_id):
         raise TooLate("The job has been taken, has ended, or may already have gone out.")
-
-
-@move
-def resolve(dead_letter: int, decision: Decision, *, by: int | None, new_budget: bool = True) -> tuple[bytes, Waiting]:
-    """Decide an unknown, naming the episode. The key's hash (for L1, once sent) and the job.
-
-    Raises TooLate when somebody, or a late reply, was first.
-    """
-    _lock_job_of(dead_letter)
-    rows = run("decide_delivery", dead_letter=dead_letter, decision=decision.value)
-    jobs = run("decide_job", id=rows[0].id, decision=decision.value, new_budget=new_budget) if rows else []
-    if not jobs or not run("resolve_dead_letter", dead_letter=dead_letter, resolution=decision.value, by=by):
-        raise TooLate("This unknown has been decided, or its answer came after all.")
-    return rows[0].dedupe_hash, Waiting(jobs[0].id, jobs[0].priority)
-
-
-@move
-def requeue(dead_letter: int, *, by: int | None) -> Waiting:
-    """A dead job gets a new budget. Unknowns and dropped ones only go through `resolve` (trace 11)."""
-    _lock_job_of(dead_letter)
-    jobs = run("requeue_job", dead_letter=dead_letter)
-    if not jobs or not run("resolve_dead_letter", dead_letter=dead_letter, resolution=Resolution.REQUEUED.value, by=by):
-        raise TooLate("Only an undecided dead letter can be requeued; an unknown is decided through resolve.")
-    return Waiting(jobs[0].id, jobs[0].priority)
-
-
-@move
-def discard(dead_letter: int, *, by: int | None) -> None:
-    """Put a dead letter aside for good; its job stays failed."""
-    _lock_job_of(dead_letter)
-    if not run("discard_dead_letter", dead_letter=dead_letter, by=by):
-        raise TooLate("Only an undecided dead letter can be discarded; an unknown is dropped through resolve.")
-
-
-def _lock_job_of(dead_letter: int) -> None:
-    if not run("lock_job_of_dead_letter", dead_letter=dead_letter):
-        raise NotFound
 
 
 # ── Workers ───────────────────────────────────────────────────────────────────────────────────

@@ -15,7 +15,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from jobs import transitions
+from jobs import resolutions, transitions
 from jobs.audit import CHECKS, PREFIX, Finding, audit, read_books
 from jobs.claims import Claim
 from jobs.states import Decision, Outcome
@@ -87,8 +87,8 @@ def a_full_book() -> None:
     rescued = marked(worker=OTHER_WORKER)
     rescue(OTHER_WORKER)
     settle(rescued, Outcome.PERMANENT)
-    transitions.requeue(letter(failed(), "permanent"), by=None)
-    transitions.discard(letter(failed(), "permanent"), by=None)
+    resolutions.requeue(letter(failed(), "permanent"), by=None)
+    resolutions.discard(letter(failed(), "permanent"), by=None)
 
 
 def sent_first() -> Claim:

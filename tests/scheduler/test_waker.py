@@ -112,7 +112,7 @@ def test_hold_waits_for_a_person_for_ever(waker):
 def test_who_comes_second_to_a_decision_leaves_it_as_it_is(waker, monkeypatch):
     first, second = build.unknown(on_unknown="assume_sent"), build.unknown(on_unknown="assume_sent")
     Delivery.objects.update(dot_at=build.ago(631))
-    resolve, asked = build.transitions.resolve, []
+    resolve, asked = build.resolutions.resolve, []
 
     def resolve_too_late(dead_letter, *args, **kwargs):
         asked.append(dead_letter)
@@ -120,7 +120,7 @@ def test_who_comes_second_to_a_decision_leaves_it_as_it_is(waker, monkeypatch):
             raise TooLate
         return resolve(dead_letter, *args, **kwargs)
 
-    monkeypatch.setattr(build.transitions, "resolve", resolve_too_late)
+    monkeypatch.setattr(build.resolutions, "resolve", resolve_too_late)
 
     assert waker.run_once(0.0) == {"decided": 1, "woken": 0}
     assert build.where(first) == ("unknown", "unknown")

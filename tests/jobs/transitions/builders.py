@@ -15,7 +15,7 @@ from django.db import connection
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from jobs import rescues, transitions
+from jobs import rescues, resolutions, transitions
 from jobs.claims import Claim
 from jobs.models import Attempt, DeadLetter, Delivery, Job
 from jobs.settlements import Settlement
@@ -143,7 +143,7 @@ def letter(claim: Claim, reason: str = "unknown") -> int:
 
 
 def decide(claim: Claim, decision: Decision, **how: Any) -> None:
-    transitions.resolve(letter(claim), decision, **{"by": an_owner().pk} | how)
+    resolutions.resolve(letter(claim), decision, **{"by": an_owner().pk} | how)
 
 
 def rescue(*workers: UUID) -> rescues.Rescue:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs import transitions
+from jobs import resolutions, transitions
 from jobs.models import Attempt, DeadLetter, Delivery, Job, Worker
 from jobs.states import Decision, Outcome
 from tests.jobs.transitions.builders import (
@@ -276,7 +276,7 @@ def test_a_dead_letter_that_nobody_decided_is_never_pruned():
 
 def test_a_decided_dead_job_goes_after_its_own_time():
     claim = aged(failed(), 181)
-    transitions.discard(letter(claim, "permanent"), by=None)
+    resolutions.discard(letter(claim, "permanent"), by=None)
     assert transitions.prune("jobs", **RETENTION) == 0
 
     DeadLetter.objects.update(resolved_at=ago(181 * 86400))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs import transitions
+from jobs import resolutions, transitions
 from jobs.errors import NotFound, TooLate
 from jobs.models import DeadLetter, Job
 from jobs.states import Decision, Outcome
@@ -121,7 +121,7 @@ def test_a_decision_moves_job_and_delivery_and_is_recorded_with_who_and_when(dec
     claim = unknown(key="k", priority="high")
     dead_letter = letter(claim)
 
-    dedupe_hash, waiting = transitions.resolve(dead_letter, decision, by=an_owner("eve").pk)
+    dedupe_hash, waiting = resolutions.resolve(dead_letter, decision, by=an_owner("eve").pk)
 
     assert where(claim) == expected
     assert bytes(dedupe_hash) == hash_of("k")
@@ -161,7 +161,7 @@ def test_sent_again_is_in_doubt_with_a_new_budget_and_keeps_the_old_token_until_
 def test_policy_sends_again_on_the_old_budget_and_in_nobodys_name():
     claim = unknown(on_unknown="resend")
 
-    transitions.resolve(letter(claim), Decision.SEND_AGAIN, by=None, new_budget=False)
+    resolutions.resolve(letter(claim), Decision.SEND_AGAIN, by=None, new_budget=False)
 
     job = facts(claim).job
     assert (job.in_doubt, job.attempts) == (True, 1)
@@ -198,14 +198,14 @@ def test_a_dead_letter_that_is_no_unknown_is_not_resolved(decision):
     claim = failed()
 
     with nothing_moves(claim), pytest.raises(TooLate):
-        transitions.resolve(letter(claim, "permanent"), decision, by=None)
+        resolutions.resolve(letter(claim, "permanent"), decision, by=None)
 
 
 def test_a_dead_letter_that_does_not_exist_is_not_found():
     for act in (
-        lambda: transitions.resolve(0, Decision.DROP, by=None),
-        lambda: transitions.requeue(0, by=None),
-        lambda: transitions.discard(0, by=None),
+        lambda: resolutions.resolve(0, Decision.DROP, by=None),
+        lambda: resolutions.requeue(0, by=None),
+        lambda: resolutions.discard(0, by=None),
     ):
         with pytest.raises(NotFound):
             act()
@@ -217,7 +217,7 @@ def test_a_dead_letter_that_does_not_exist_is_not_found():
 def test_a_requeued_job_gets_a_new_budget_and_a_clean_sheet():
     claim = failed(key="k", priority="low")
 
-    waiting = transitions.requeue(letter(claim, "permanent"), by=an_owner("eve").pk)
+    waiting = resolutions.requeue(letter(claim, "permanent"), by=an_owner("eve").pk)
 
     job = facts(claim).job
     assert waiting == (claim.job_id, "low")
@@ -228,7 +228,7 @@ def test_a_requeued_job_gets_a_new_budget_and_a_clean_sheet():
 
 def test_a_requeued_job_that_fails_again_is_a_new_dead_letter():
     first = failed()
-    transitions.requeue(letter(first, "permanent"), by=None)
+    resolutions.requeue(letter(first, "permanent"), by=None)
 
     second = failed(claimed(first.job_id))
 
@@ -239,7 +239,7 @@ def test_a_requeued_job_that_fails_again_is_a_new_dead_letter():
 def test_an_unknown_is_never_simply_requeued_or_discarded(build):
     claim = build()
 
-    for act in (transitions.requeue, transitions.discard):
+    for act in (resolutions.requeue, resolutions.discard):
         with nothing_moves(claim), pytest.raises(TooLate):
             act(letter(claim), by=None)
 
@@ -251,7 +251,7 @@ def test_a_job_that_was_held_behind_a_dropped_one_is_not_requeued():
     transitions.wake_held(limit=10)
 
     with nothing_moves(waiting), pytest.raises(TooLate):
-        transitions.requeue(letter(waiting, "dropped"), by=None)
+        resolutions.requeue(letter(waiting, "dropped"), by=None)
 
 
 def test_a_job_without_its_body_is_not_requeued():
@@ -259,26 +259,26 @@ def test_a_job_without_its_body_is_not_requeued():
     Job.objects.filter(pk=claim.job_id).update(payload=None)
 
     with nothing_moves(claim), pytest.raises(TooLate):
-        transitions.requeue(letter(claim, "permanent"), by=None)
+        resolutions.requeue(letter(claim, "permanent"), by=None)
 
 
 def test_a_requeue_is_done_once():
     claim = failed()
-    transitions.requeue(letter(claim, "permanent"), by=None)
+    resolutions.requeue(letter(claim, "permanent"), by=None)
 
     with nothing_moves(claim), pytest.raises(TooLate):
-        transitions.requeue(letter(claim, "permanent"), by=None)
+        resolutions.requeue(letter(claim, "permanent"), by=None)
 
 
 def test_a_discarded_dead_letter_stays_failed_and_is_no_more_asked_about():
     claim = failed()
 
-    transitions.discard(letter(claim, "permanent"), by=an_owner("eve").pk)
+    resolutions.discard(letter(claim, "permanent"), by=an_owner("eve").pk)
 
     assert where(claim) == ("failed", "released")
     assert facts(claim).letters == [("permanent", "discarded")]
     with pytest.raises(TooLate):
-        transitions.requeue(letter(claim, "permanent"), by=None)
+        resolutions.requeue(letter(claim, "permanent"), by=None)
 
 
 def test_a_job_that_killed_its_workers_can_be_requeued():
@@ -287,7 +287,7 @@ def test_a_job_that_killed_its_workers_can_be_requeued():
         last = claimed(job_id, worker=OTHER_WORKER)
         rescue(OTHER_WORKER)
 
-    transitions.requeue(letter(last, "worker_lost"), by=None)
+    resolutions.requeue(letter(last, "worker_lost"), by=None)
 
     job = facts(job_id).job
     assert (job.status, job.deaths) == ("queued", 0)

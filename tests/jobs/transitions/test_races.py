@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from jobs import rescues, transitions
+from jobs import rescues, resolutions, transitions
 from jobs.claims import Claim
 from jobs.database import move
 from jobs.errors import TooLate
@@ -202,7 +202,7 @@ def test_a_decision_against_a_late_reply_has_one_winner():
 
             refusal, moved = at_once(
                 them,
-                lambda d=dead_letter: transitions.resolve(d, Decision.MARK_SENT, by=None),
+                lambda d=dead_letter: resolutions.resolve(d, Decision.MARK_SENT, by=None),
                 lambda c=claim: settle(c, Outcome.PERMANENT),
             )
 
@@ -217,8 +217,8 @@ def test_of_two_people_who_decide_at_once_one_is_too_late():
 
             answers = at_once(
                 them,
-                lambda d=dead_letter: transitions.resolve(d, Decision.MARK_SENT, by=None),
-                lambda d=dead_letter: transitions.resolve(d, Decision.SEND_AGAIN, by=None),
+                lambda d=dead_letter: resolutions.resolve(d, Decision.MARK_SENT, by=None),
+                lambda d=dead_letter: resolutions.resolve(d, Decision.SEND_AGAIN, by=None),
             )
 
             assert sum(isinstance(a, TooLate) for a in answers) == 1
@@ -232,8 +232,8 @@ def test_requeue_against_discard_has_one_winner():
 
             answers = at_once(
                 them,
-                lambda d=dead_letter: transitions.requeue(d, by=None),
-                lambda d=dead_letter: transitions.discard(d, by=None),
+                lambda d=dead_letter: resolutions.requeue(d, by=None),
+                lambda d=dead_letter: resolutions.discard(d, by=None),
             )
 
             assert sum(isinstance(a, TooLate) for a in answers) == 1
@@ -424,6 +424,6 @@ def _everybody_else(dice: random.Random, owner_id: int) -> None:
                 dead_letter, reason = dice.choice(letters)
                 with suppress(TooLate):
                     if reason == "unknown":
-                        transitions.resolve(dead_letter, dice.choice(list(Decision)), by=None)
+                        resolutions.resolve(dead_letter, dice.choice(list(Decision)), by=None)
                     else:
-                        transitions.requeue(dead_letter, by=None)
+                        resolutions.requeue(dead_letter, by=None)

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from django.db import DatabaseError, transaction
 
-from jobs import batches, intake, queue, requests, rescues, transitions
+from jobs import batches, intake, queue, requests, rescues, resolutions, transitions
 from jobs.errors import TooLate
 from jobs.models import DeadLetter, Delivery, Job
 from jobs.states import Decision, Outcome
@@ -208,7 +208,7 @@ def test_trace_4_a_row_released_by_a_cancelled_rival_is_free_for_all():
 def test_trace_5_the_repeated_settlement_of_an_old_trip_does_not_match_the_new_one(outcome):
     """J attempt 1: 5xx, answer lost; requeued; attempt 1 again, 250; the retried 'permanent' matches: failed."""
     old = failed()
-    transitions.requeue(letter(old, "permanent"), by=None)
+    resolutions.requeue(letter(old, "permanent"), by=None)
     new = marked(claimed(old.job_id))
     assert new.attempt == old.attempt
 
@@ -337,10 +337,10 @@ def test_trace_11_an_unknown_is_not_requeued_and_so_never_held_behind_itself():
     claim = unknown()
 
     with nothing_moves(claim), pytest.raises(TooLate):
-        transitions.requeue(letter(claim), by=None)
+        resolutions.requeue(letter(claim), by=None)
     decide(claim, Decision.DROP)
     with nothing_moves(claim), pytest.raises(TooLate):
-        transitions.requeue(letter(claim), by=None)
+        resolutions.requeue(letter(claim), by=None)
 
 
 # ── 12, 13, 14 ────────────────────────────────────────────────────────────────────────────────
@@ -413,7 +413,7 @@ def test_trace_16_a_decision_about_an_episode_does_not_decide_the_next_one():
 
     for decision in Decision:
         with nothing_moves(second), pytest.raises(TooLate):
-            transitions.resolve(page, decision, by=an_owner().pk)
+            resolutions.resolve(page, decision, by=an_owner().pk)
 
 
 def test_trace_16_the_claim_is_the_episode_even_if_its_dead_letter_had_been_left_open():
@@ -424,7 +424,7 @@ def test_trace_16_the_claim_is_the_episode_even_if_its_dead_letter_had_been_left
     DeadLetter.objects.filter(pk=page).update(resolution=None, resolved_at=None)
 
     with nothing_moves(second), pytest.raises(TooLate):
-        transitions.resolve(page, Decision.MARK_SENT, by=an_owner().pk)
+        resolutions.resolve(page, Decision.MARK_SENT, by=an_owner().pk)
 
     DeadLetter.objects.filter(pk=page).update(resolution="send_again", resolved_at=ago(0))
 
