@@ -1,0 +1,229 @@
+"""A whole Sendonce of real processes on servers of its own: PostgreSQL, Valkey, APIs, workers, schedulers.
+
+It starts, kills, pauses and restarts them, each by role and number. What they are to do, and whether they did it, is
+for others. Nothing here imports the code that runs in them.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+
+from scheduler.embedded.child import CannotStart, Child, free_port, wait_for
+from scheduler.embedded.postgres import EmbeddedPostgres
+from scheduler.embedded.redis import EmbeddedRedis
+
+ROOT = Path(__file__).resolve().parents[2]
+DATABASE = "sendonce"
+GUNICORN = ("-m", "gunicorn", "--config", "scheduler/gunicorn_conf.py", "--bind")
+BOOT_SECONDS = 120.0  # a process on a machine that is busy with others
+DRAIN_SECONDS = 30.0
+
+
+class Role(StrEnum):
+    """What a process does."""
+
+    API = "api"
+    WORKER = "worker"
+    SCHEDULER = "scheduler"
+
+
+class Process:
+    """One process of one role. A restart gives it another pid; role, number, port and log stay."""
+
+    def __init__(self, role: Role, number: int, child: Child) -> None:
+        self.role = role
+        self.number = number
+        self.started_at = 0.0  # time.monotonic() of the last start
+        self.child = child
+        self._is_wanted = False
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.number}"
+
+    @property
+    def pid(self) -> int:
+        return self.child.pid
+
+    @property
+    def log(self) -> Path:
+        return self.child.log
+
+    @property
+    def is_running(self) -> bool:
+        return self.child.is_running
+
+    @property
+    def has_fallen(self) -> bool:
+        """It was to run and does not, though nobody here has ended it."""
+        return self._is_wanted and not self.child.is_running
+
+    def start(self) -> None:
+        self.started_at = time.monotonic()
+        self.child.start()
+        self._is_wanted = True
+
+    def kill(self) -> None:
+        """SIGKILL, to it and to its own children; gone when this returns."""
+        self._is_wanted = False
+        self.child.kill()
+
+    def pause(self) -> None:
+        """SIGSTOP: for everybody else it looks dead."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.killpg(self.pid, signal.SIGCONT)
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM: it drains."""
+        self._is_wanted = False
+        self.child.ask_to_stop()
+
+    def restart(self, *, within: float = DRAIN_SECONDS) -> None:
+        """SIGTERM, and after so many seconds SIGKILL; then a new start."""
+        self.ask_to_stop()
+        self.child.stop(within=within)
+        self.start()
+
+    def obituary(self) -> str:
+        return self.child.obituary()
+
+
+class Platform:
+    """`start()`, then do with it as you like, then `stop()`, which leaves no process.
+
+    `folder` holds the servers' data, the logs and the processes' temporary files; it is not removed here. `env` is
+    laid over the environment of all processes (EMAIL_PROVIDERS has to be in it); `worker_arguments` are those of
+    run_worker. `watch` is called again and again while something is awaited, and may raise to leave.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        env: Mapping[str, str],
+        apis: int = 1,
+        workers: int = 3,
+        schedulers: int = 2,
+        worker_arguments: tuple[str, ...] = (),
+        watch: Callable[[], None] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.postgres = EmbeddedPostgres(folder / "postgres", durable=False)
+        self.redis = EmbeddedRedis(folder / "valkey")
+        self.env: dict[str, str] = {
+            **os.environ,
+            "SECRET_KEY": secrets.token_urlsafe(50),
+            "JWT_SIGNING_KEY": secrets.token_urlsafe(50),
+            "PYTHONUNBUFFERED": "1",
+            "LOG_FORMAT": "json",
+            "TMPDIR": str(folder / "tmp"),
+            **env,
+        }
+        self._watch = watch
+        self._ports = [free_port() for _ in range(apis)]
+        self.processes = [
+            *(self._process(Role.API, n, *GUNICORN, f"127.0.0.1:{port}") for n, port in enumerate(self._ports, 1)),
+            *(self._process(Role.WORKER, n, "manage.py", "run_worker", *worker_arguments) for n in _to(workers)),
+            *(self._process(Role.SCHEDULER, n, "manage.py", "run_scheduler") for n in _to(schedulers)),
+        ]
+
+    @property
+    def database_url(self) -> str:
+        return self.postgres.url(DATABASE)
+
+    @property
+    def api_urls(self) -> list[str]:
+        return [f"http://127.0.0.1:{port}" for port in self._ports]
+
+    def of(self, role: Role) -> list[Process]:
+        return [process for process in self.processes if process.role is role]
+
+    def process(self, role: Role, number: int) -> Process:
+        """By its number, from 1."""
+        return self.of(role)[number - 1]
+
+    # ── Start ─────────────────────────────────────────────────────────────────────────────────
+
+    def start(self) -> None:
+        """Everything, in order; CannotStart says what does not come up."""
+        self.start_servers()
+        self.migrate()
+        self.start_processes()
+
+    def start_servers(self) -> None:
+        (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
+        self.postgres.start()
+        self.postgres.create_database(DATABASE)
+        self.redis.start()
+        self.env.update(DATABASE_URL=self.database_url, REDIS_URL=self.redis.url())
+
+    def migrate(self) -> None:
+        self.manage("migrate", "--verbosity", "0")
+
+    def start_processes(self) -> None:
+        """Returns when every API listens; workers and schedulers come up by themselves."""
+        for process in self.processes:
+            process.start()
+        for process, port in zip(self.of(Role.API), self._ports, strict=True):
+            process.child.wait_until(lambda port=port: _is_open(port), within=BOOT_SECONDS, watch=self._watch)
+
+    def manage(self, *arguments: str, within: float = BOOT_SECONDS, may_fail: bool = False) -> str:
+        """Run `manage.py …` to its end and return what it said; CannotStart when it fails, unless it may."""
+        said = self.folder / "logs" / f"{arguments[0]}.out"
+        said.parent.mkdir(parents=True, exist_ok=True)
+        said.unlink(missing_ok=True)
+        child = Child(arguments[0], [sys.executable, "manage.py", *arguments], log=said, env=self.env, cwd=ROOT, rank=2)
+        child.start()
+        try:
+            child.finish(within=within, watch=self._watch)
+        except CannotStart:
+            if not may_fail or child.returncode is None:
+                raise
+        finally:
+            child.kill()
+        return said.read_text()
+
+    # ── While it runs ─────────────────────────────────────────────────────────────────────────
+
+    def fallen(self) -> list[Process]:
+        """Processes that ended by themselves, which none should."""
+        return [process for process in self.processes if process.has_fallen]
+
+    # ── Stop ──────────────────────────────────────────────────────────────────────────────────
+
+    def drain(self) -> None:
+        """The processes finish what they do and end; the servers stay."""
+        for process in self.processes:
+            process.ask_to_stop()
+        wait_for(lambda: not any(p.is_running for p in self.processes), within=DRAIN_SECONDS, watch=self._watch)
+
+    def stop(self) -> None:
+        """Everything, at once: what it knew is to be read before. Also after a start that failed half-way."""
+        for process in self.processes:
+            process.kill()
+        self.redis.kill()
+        self.postgres.stop_at_once()
+
+    def _process(self, role: Role, number: int, *command: str) -> Process:
+        log = self.folder / "logs" / f"{role}-{number}.log"
+        child = Child(f"{role} {number}", [sys.executable, *command], log=log, env=self.env, cwd=ROOT, rank=2)
+        return Process(role, number, child)
+
+
+def _to(count: int) -> range:
+    return range(1, count + 1)
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
