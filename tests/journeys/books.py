@@ -9,7 +9,7 @@ from uuid import UUID
 from jobs.audit import audit
 from jobs.models import Delivery, Job
 from jobs.states import DeliveryState, Status
-from tests.workers.smtp_servers import FaultySmtp, Mail
+from scheduler.embedded.faulty_smtp import FaultySmtp, Mail
 
 LIVE_DELIVERIES = [DeliveryState.CLAIMED, DeliveryState.DOT]
 

@@ -13,16 +13,16 @@ from django.contrib.auth.models import User
 from redis import Redis
 
 from jobs.conf import tunables
+from scheduler.embedded.faulty_smtp import FaultySmtp
 from scheduler.embedded.postgres import EmbeddedPostgres
 from scheduler.embedded.redis import EmbeddedRedis
 from tests.journeys import servers
-from tests.journeys.holding_smtp import HoldingSmtp
 from tests.journeys.platform import Platform
 
 
 @pytest.fixture
-def smtp() -> Iterator[HoldingSmtp]:
-    server = HoldingSmtp()
+def smtp() -> Iterator[FaultySmtp]:
+    server = FaultySmtp()
     server.start()
     yield server
     server.stop()
@@ -47,7 +47,7 @@ def owner(database_url: str) -> User:
 
 
 @pytest.fixture
-def platform(tmp_path: Path, database_url: str, redis_url: str, smtp: HoldingSmtp, owner: User) -> Iterator[Platform]:
+def platform(tmp_path: Path, database_url: str, redis_url: str, smtp: FaultySmtp, owner: User) -> Iterator[Platform]:
     platform = Platform(tmp_path, database_url=database_url, redis_url=redis_url, smtp=smtp, owner=owner)
     yield platform
     platform.kill_all()

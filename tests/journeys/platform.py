@@ -22,9 +22,9 @@ from jobs import intake, requests
 from jobs.models import Attempt, Job, Worker
 from jobs.states import Status
 from scheduler.embedded.child import Child, free_port
+from scheduler.embedded.faulty_smtp import FaultySmtp
 from scheduler.embedded.guardian import is_running
 from tests.journeys import books
-from tests.journeys.holding_smtp import HoldingSmtp
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ SHORT_LEASE_SECONDS = 2.5  # half of it must stay above the second in which an i
 class Platform:
     """Starts and kills the processes, lets jobs in, and waits for conditions."""
 
-    def __init__(self, folder: Path, *, database_url: str, redis_url: str, smtp: HoldingSmtp, owner: User) -> None:
+    def __init__(self, folder: Path, *, database_url: str, redis_url: str, smtp: FaultySmtp, owner: User) -> None:
         self.smtp = smtp
         self.owner = owner
         self.env: dict[str, str] = {

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jobs.models import DeadLetter, Delivery
-from tests.journeys.holding_smtp import AFTER_DOT
+from scheduler.embedded.faulty_smtp import AFTER_DOT, Act, AtDot
 from tests.journeys.servers import held_up, is_waiting_in
-from tests.workers.smtp_servers import Act, AtDot
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ import pytest
 from jobs import queue
 from jobs.models import DeadLetter, Delivery
 from scheduler.embedded.child import free_port
-from tests.journeys.holding_smtp import AFTER_DATA
+from scheduler.embedded.faulty_smtp import AFTER_DATA
 from tests.journeys.platform import metric
 from tests.journeys.servers import held_up, is_waiting_in
 
@@ -73,22 +73,3 @@ def test_a_worker_that_dies_between_gate_and_mark(platform, smtp):
     assert platform.job(job_id).deaths == 1
     told = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
     assert metric(told, "lease_timeouts_total") == 1
-
-
-def test_a_job_that_takes_down_worker_after_worker_is_set_aside(platform, smtp):
-    platform.env["POISON_DEATHS"] = "2"
-    platform.shorten_lease()
-    platform.start_scheduler()
-    job_id = platform.accept()
-
-    for _ in range(2):
-        fatal = smtp.hold(AFTER_DATA)
-        worker = platform.start_worker()
-        platform.until(lambda fatal=fatal: fatal.is_reached)
-        worker.kill()
-    platform.until_status("failed", job_id)
-
-    assert DeadLetter.objects.get().reason == "worker_lost"
-    assert platform.outcomes(job_id) == ["lost", "lost"]
-    assert smtp.accepted == []
-    platform.assert_books_balance()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobs.models import DeadLetter
-from tests.journeys.holding_smtp import AFTER_DATA, AFTER_DOT
+from scheduler.embedded.faulty_smtp import AFTER_DATA, AFTER_DOT
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ from django.db import connection
 from rest_framework_simplejwt.tokens import AccessToken
 
 from jobs.models import DeadLetter, Delivery, Job
+from scheduler.embedded.faulty_smtp import AFTER_DATA, AFTER_DOT
 from tests.journeys import servers
-from tests.journeys.holding_smtp import AFTER_DATA, AFTER_DOT
 
 pytestmark = pytest.mark.slow
 

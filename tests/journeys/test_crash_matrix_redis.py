@@ -11,7 +11,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from jobs import queue
 from jobs.models import Job
-from tests.journeys.holding_smtp import AFTER_DOT
+from scheduler.embedded.faulty_smtp import AFTER_DOT
 
 pytestmark = pytest.mark.slow
 

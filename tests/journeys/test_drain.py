@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from jobs.models import DeadLetter, Worker
-from tests.journeys.holding_smtp import AFTER_DATA, AFTER_DOT
+from scheduler.embedded.faulty_smtp import AFTER_DATA, AFTER_DOT
 
 pytestmark = pytest.mark.slow
 

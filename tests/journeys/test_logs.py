@@ -6,7 +6,7 @@ import pytest
 from django.conf import settings
 from rest_framework_simplejwt.tokens import AccessToken
 
-from tests.workers.smtp_servers import ACCEPT_THEN_DROP
+from scheduler.embedded.faulty_smtp import ACCEPT_THEN_DROP
 
 pytestmark = pytest.mark.slow
 

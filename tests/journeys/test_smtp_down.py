@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from jobs.models import Attempt, DeadLetter
-from tests.workers.smtp_servers import ACCEPT_THEN_DROP, ACCEPT_THEN_STALL, THROW_AWAY_AND_DROP, Act, FaultySmtp
+from scheduler.embedded.faulty_smtp import ACCEPT_THEN_DROP, ACCEPT_THEN_STALL, THROW_AWAY_AND_DROP, Act, FaultySmtp
 
 pytestmark = pytest.mark.slow
 

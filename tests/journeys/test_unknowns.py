@@ -6,7 +6,7 @@ import pytest
 from rest_framework_simplejwt.tokens import AccessToken
 
 from jobs.models import DeadLetter
-from tests.workers.smtp_servers import ACCEPT_THEN_DROP, THROW_AWAY_AND_DROP
+from scheduler.embedded.faulty_smtp import ACCEPT_THEN_DROP, THROW_AWAY_AND_DROP
 
 pytestmark = pytest.mark.slow
 

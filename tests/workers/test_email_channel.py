@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -12,8 +13,8 @@ from django.core.exceptions import ImproperlyConfigured
 from jobs import errors
 from jobs.claims import Claim
 from jobs.conf import tunables
+from scheduler.embedded.faulty_smtp import ACCEPT_THEN_DROP, FaultySmtp, Mail
 from tests.workers.letters import BODY, letter
-from tests.workers.smtp_servers import ACCEPT_THEN_DROP, FaultySmtp, Mail
 from workers.channels import registry
 from workers.channels.base import Refusal
 from workers.channels.email import EmailChannel
@@ -137,6 +138,7 @@ def test_a_claim_is_prepared_as_a_letter():
         priority="default",
         provider="main",
         correlation_id="c-1",
+        claimed_at=datetime(2026, 11, 22, tzinfo=UTC),
     )
 
     parcel = a_channel(main=1).prepare(claim)

@@ -11,8 +11,8 @@ import pytest
 from aiosmtpd.smtp import SMTP
 
 from jobs import errors
+from scheduler.embedded.faulty_smtp import Act, FaultySmtp, Mail
 from tests.workers.letters import BODY, letter
-from tests.workers.smtp_servers import Act, FaultySmtp, Mail
 from workers.providers import Endpoint
 from workers.smtp import Conversation
 from workers.smtp_wire import Timeouts

@@ -8,8 +8,7 @@ import select
 import pytest
 
 from jobs import errors
-from tests.workers.letters import BODY, letter
-from tests.workers.smtp_servers import (
+from scheduler.embedded.faulty_smtp import (
     ACCEPT_THEN_DROP,
     ACCEPT_THEN_STALL,
     THROW_AWAY_AND_DROP,
@@ -17,6 +16,7 @@ from tests.workers.smtp_servers import (
     AtDot,
     FaultySmtp,
 )
+from tests.workers.letters import BODY, letter
 from tests.workers.test_smtp import SHORT, talking_to
 
 

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from jobs import errors
+from scheduler.embedded.faulty_smtp import Act, FaultySmtp
 from tests.workers.letters import letter
-from tests.workers.smtp_servers import Act, FaultySmtp
 from workers.providers import Endpoint
 from workers.smtp import MAX_TRANSACTIONS
 from workers.smtp_pool import Pool

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from jobs import errors
+from scheduler.embedded.faulty_smtp import Act, FaultySmtp
 from tests.workers.letters import letter
-from tests.workers.smtp_servers import Act, FaultySmtp
 from tests.workers.test_smtp import ANN, BOB, CYD, NO_TLS, SHORT, TIMEOUTS, both_ways, talking_to
 from workers.providers import Endpoint
 from workers.smtp import Conversation

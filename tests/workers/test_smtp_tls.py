@@ -9,8 +9,8 @@ import pytest
 import trustme
 
 from jobs import errors
+from scheduler.embedded.faulty_smtp import Act, AtDot, FaultySmtp
 from tests.workers.letters import letter
-from tests.workers.smtp_servers import Act, AtDot, FaultySmtp
 from workers import smtp_hello
 from workers.providers import parse
 from workers.smtp import Conversation
