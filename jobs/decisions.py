@@ -5,18 +5,18 @@ Call these outside a transaction: the bell must ring after the commit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from uuid import UUID
 
 import structlog
 
 from jobs import queue, resolutions, transitions
-from jobs.errors import NotFound, TooLate
-from jobs.models import DeadLetter, Job
-from jobs.states import Decision, Reason, Status
+from jobs.errors import InvalidRequest, NotFound, TooLate
+from jobs.models import Job
+from jobs.states import Decision, Resolution, Status
 
 log = structlog.get_logger(__name__)
+
+LONGEST_NOTE = 500
 
 
 def cancel(job_id: UUID, *, owner_id: int) -> Job:
@@ -31,28 +31,38 @@ def cancel(job_id: UUID, *, owner_id: int) -> Job:
     return _own(job_id, owner_id)
 
 
-def requeue(dead_letter: int, *, by: int) -> None:
-    """A new budget for a dead job. Raises NotFound, or TooLate for an unknown or a decided one."""
-    with _told_why(dead_letter):
-        waiting = resolutions.requeue(dead_letter, by=by)
+def requeue(dead_letter: int, *, by: int, note: str = "", override: bool = False) -> None:
+    """A new budget for a dead job. Raises NotFound, or TooLate for an unknown or a decided one.
+
+    Raises AlreadySent when another job of its key was sent; `override`, with a note, sends once more.
+    """
+    waiting = resolutions.requeue(dead_letter, by=by, note=note, override=override)
     queue.push([waiting])
-    log.info("dead_letter_requeued", dead_letter=dead_letter, job_id=str(waiting.job_id), by=by)
+    log.info("dead_letter_requeued", dead_letter=dead_letter, job_id=str(waiting.job_id), by=by, override=override)
 
 
-def discard(dead_letter: int, *, by: int) -> None:
+def discard(dead_letter: int, *, by: int, note: str = "") -> None:
     """Put a dead letter aside. Raises TooLate for an unknown or a decided one."""
-    with _told_why(dead_letter):
-        resolutions.discard(dead_letter, by=by)
+    resolutions.discard(dead_letter, by=by, note=note)
     log.info("dead_letter_discarded", dead_letter=dead_letter, by=by)
 
 
-def resolve(dead_letter: int, decision: Decision, *, by: int | None, new_budget: bool = True) -> None:
-    """Decide an unknown; `by` is None for the job's own policy, which gives no new budget.
+def resolve(
+    dead_letter: int,
+    decision: Decision,
+    *,
+    by: int | None,
+    note: str = "",
+    new_budget: bool = True,
+    recorded_as: Resolution | None = None,
+) -> None:
+    """Decide an unknown; `by` is None for the job's own policy, which gives no new budget, and for evidence.
 
     Raises NotFound, or TooLate when somebody, or a late reply, was first.
     """
-    with _told_why(dead_letter):
-        dedupe_hash, waiting = resolutions.resolve(dead_letter, decision, by=by, new_budget=new_budget)
+    dedupe_hash, waiting = resolutions.resolve(
+        dead_letter, decision, by=by, note=note, new_budget=new_budget, recorded_as=recorded_as
+    )
     if decision is Decision.SEND_AGAIN:
         queue.push([waiting])
     elif decision is Decision.MARK_SENT:
@@ -60,24 +70,16 @@ def resolve(dead_letter: int, decision: Decision, *, by: int | None, new_budget:
     log.info("unknown_decided", dead_letter=dead_letter, job_id=str(waiting.job_id), decision=decision.value, by=by)
 
 
-@contextmanager
-def _told_why(dead_letter: int) -> Iterator[None]:
-    """A refused decision, in words that fit the dead letter as it stands now."""
-    try:
-        yield
-    except TooLate as refusal:
-        row = DeadLetter.objects.filter(id=dead_letter).only("reason", "resolution").first()
-        raise TooLate(_why(row) if row else refusal.detail) from None
-
-
-def _why(row: DeadLetter) -> str:
-    if row.resolution:
-        return f"This dead letter was decided before: {row.resolution}."
-    if row.reason == Reason.UNKNOWN:
-        return "An unknown is decided through resolve: mark_sent, send_again or drop."
-    if row.reason == Reason.DROPPED:
-        return "A job of the same key was dropped, which closed the key; discard this one, or send under another key."
-    return "This dead letter is not an unknown, and its job may have moved on: requeue or discard it."
+def clean_note(note: str | None, *, is_required: bool = False) -> str:
+    """Why somebody decides so: one line of plain text. Raises InvalidRequest naming `note`."""
+    line = " ".join((note or "").split())
+    if is_required and not line:
+        raise InvalidRequest.field("note", "Required with an override: say why it may be sent once more.")
+    if len(line) > LONGEST_NOTE:
+        raise InvalidRequest.field("note", f"Has {len(line)} characters; at most {LONGEST_NOTE}.")
+    if not line.isprintable():
+        raise InvalidRequest.field("note", "Only printable characters; line breaks become spaces.")
+    return line
 
 
 def _own(job_id: UUID, owner_id: int) -> Job:

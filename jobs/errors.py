@@ -5,6 +5,8 @@ SendonceError
 │   ├── InvalidRequest      400  fields by name
 │   ├── NotFound            404
 │   ├── TooLate             409  the job has moved on
+│   │   ├── AlreadySent         409  another job of its key was sent; an override sends once more
+│   │   └── InFlight            409  another job of its key is on its way
 │   ├── KeyInFlight         409  the same key is still being accepted; ask again
 │   ├── TooLarge            413
 │   ├── KeyReused           422  the same key with another body
@@ -73,6 +75,23 @@ class TooLate(Refused):
 
     status = 409
     code = "too_late"
+
+
+class AlreadySent(TooLate):
+    """Another job of the same key was sent."""
+
+    code = "already_sent"
+    remedy = (
+        'To send once more all the same, requeue with {"override": true, "note": "why"}; '
+        "to leave it at that, discard this one."
+    )
+
+
+class InFlight(TooLate):
+    """Another job of the same key is on its way, or undecided."""
+
+    code = "in_flight"
+    remedy = "Its outcome answers for this one, too; decide afterwards."
 
 
 class KeyInFlight(Refused):

@@ -55,8 +55,8 @@ BY_KEY = {  # the hot path, and people: rows are named, and found by their name
     *("sent_deliveries", "sent_jobs", "refused_deliveries", "refused_jobs"),
     *("unanswered_deliveries", "unanswered_jobs", "close_dead_letters", "insert_dead_letters", "insert_attempts"),
     *("rescue_deliveries", "rescue_jobs"),
-    *("decide_delivery", "decide_job", "resolve_dead_letter", "requeue_job", "discard_dead_letter"),
-    "lock_job_of_dead_letter",
+    *("lock_jobs_of_dead_letters", "look_at_dead_letters", "requeue_jobs", "override_jobs"),
+    *("decide_deliveries", "decide_jobs", "resolve_dead_letters"),
 }
 BY_INDEX = {  # found by state: each by the index that was made for it
     "cancel": {"job_of_owner"},
