@@ -9,8 +9,9 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
-from jobs import addresses, redis_client
+from jobs import addresses, payloads, redis_client
 from jobs.conf import Tunables, tunables
+from jobs.states import OnUnknown
 
 POSITIVE = (
     "max_attempts",
@@ -48,6 +49,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         *_sizes(conf),
         *_redis(conf),
         *_providers(conf),
+        *_unknowns(conf),
         *_senders(conf),
         *_keys(),
         *_hosts(),
@@ -116,6 +118,25 @@ def _providers(conf: Tunables) -> Iterator[CheckMessage]:
             "E007",
             "EMAIL_PROVIDERS is empty: no email could be sent.",
             "Name at least one: main=smtp+tls://user:pass@host:587",
+        )
+
+
+def _unknowns(conf: Tunables) -> Iterator[CheckMessage]:
+    for type, policy in conf.on_unknown.items():
+        if type not in payloads.SHAPES:
+            known = ", ".join(sorted(payloads.SHAPES))
+            yield _error("E012", f"ON_UNKNOWN names a type that does not exist: {type!r}.", f"Types: {known}.")
+        if policy not in set(OnUnknown):
+            yield _error(
+                "E012", f"ON_UNKNOWN: {type!r} has no policy {policy!r}.", f"Use one of: {', '.join(OnUnknown)}."
+            )
+    for alias in conf.evidence_sources.keys() - conf.email_providers.keys():
+        # Where the alias was forgotten, this is a piece of the URL: not shown.
+        shown = repr(alias) if alias.replace("-", "_").isidentifier() else "something"
+        yield _error(
+            "E013",
+            f"EVIDENCE_SOURCES names {shown} that is no alias of EMAIL_PROVIDERS.",
+            f"Write alias=URL with one of: {', '.join(conf.email_providers)}.",
         )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from django.conf import settings
 
+from jobs.states import OnUnknown
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tunables:
@@ -16,6 +18,8 @@ class Tunables:
 
     redis_url: str
     email_providers: dict[str, str]  # alias → smtp URL, the first is the default
+    evidence_sources: dict[str, str]  # alias → URL where that provider can be asked what it has
+    on_unknown: dict[str, str]  # type of job → policy, where it is not `hold`
     allowed_senders: tuple[str, ...]  # addresses or @domains that `from` may name
     signup_open: bool
     inbox_dir: Path | None  # where the local inbox keeps what it received
@@ -40,6 +44,16 @@ class Tunables:
     max_body_bytes: int
     max_attachment_body_bytes: int
     max_recipients: int
+
+    @property
+    def patience_seconds(self) -> float:
+        """Since a dot mark: then nobody can still be waiting for a reply to that dot, not even a worker that was
+        declared dead."""
+        return self.lease_seconds + self.dot_timeout_seconds
+
+    def on_unknown_of(self, type: str) -> OnUnknown:
+        """What becomes of an unknown of this type that does not say so itself."""
+        return OnUnknown(self.on_unknown.get(type, OnUnknown.HOLD))
 
 
 @cache

@@ -89,7 +89,7 @@ def _insert_row(request: JobRequest, *, job_id: UUID, owner_id: int, correlation
         run_at=options.run_at,
         delay_seconds=options.delay_seconds,
         expires_at=options.expires_at,
-        on_unknown=options.on_unknown.value,
+        on_unknown=(options.on_unknown or tunables().on_unknown_of(request.type)).value,
         provider=options.provider,
     )
 

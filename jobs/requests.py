@@ -55,9 +55,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         ),
     ] = None
     on_unknown: Annotated[
-        OnUnknown,
-        Meta(description="When nobody can know whether it went out: `hold` for a person, `resend`, or `assume_sent`."),
-    ] = OnUnknown.HOLD
+        OnUnknown | None,
+        Meta(
+            description="When nobody can know whether it went out: `hold` for a person, `resend`, or `assume_sent`. "
+            "Without it the installation's choice for the type counts; that is `hold` unless it was changed."
+        ),
+    ] = None
     provider: Annotated[str | None, Meta(description="An alias of EMAIL_PROVIDERS; without it the first.")] = None
 
 

@@ -211,16 +211,12 @@ DEFAULT_FROM_EMAIL = env.text(
 )
 
 
-def _providers(pairs: list[str]) -> dict[str, str]:
-    providers = {}
-    for pair in pairs:
-        alias, found, url = pair.partition("=")
-        if not found:
-            raise ImproperlyConfigured(
-                "EMAIL_PROVIDERS: an entry is not alias=URL. Example: main=smtp+tls://user:pass@host:587"
-            )
-        providers[alias.strip()] = url.strip()
-    return providers
+def _pairs(name: str, default: list[str], *, example: str, help: str) -> dict[str, str]:
+    """A list of key=value. What does not fit is not shown: it may hold a password."""
+    pairs = [entry.partition("=") for entry in env.names(name, default, help=help)]
+    if not all(found for _, found, _ in pairs):
+        raise ImproperlyConfigured(f"{name}: an entry has no =. Example: {example}")
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 # ── Sendonce's own tunables, seen through jobs/conf.py ────────────────────────────────────────
@@ -236,14 +232,26 @@ SENDONCE: dict[str, Any] = {
         "(the sentinels' own password: ?sentinel_password=…), redis+cluster://[user:pass@]host:port[,host:port…]. "
         "User and password URL-encoded.",
     ),
-    "email_providers": _providers(
-        env.names(
-            "EMAIL_PROVIDERS",
-            ["local=smtp://127.0.0.1:1025"],
-            help="alias=URL list; the first is the default. Schemes: smtp:// (STARTTLS when offered), "
-            "smtp+tls:// (STARTTLS required), smtps:// (TLS from the first byte). "
-            "User and password URL-encoded; ?ca=/path/ca.pem trusts a private authority.",
-        )
+    "email_providers": _pairs(
+        "EMAIL_PROVIDERS",
+        ["local=smtp://127.0.0.1:1025"],
+        example="main=smtp+tls://user:pass@host:587",
+        help="alias=URL list; the first is the default. Schemes: smtp:// (STARTTLS when offered), "
+        "smtp+tls:// (STARTTLS required), smtps:// (TLS from the first byte). "
+        "User and password URL-encoded; ?ca=/path/ca.pem trusts a private authority.",
+    ),
+    "evidence_sources": _pairs(
+        "EVIDENCE_SOURCES",
+        [],
+        example="main=mailgun+https://api:KEY@api.mailgun.net/v3/mg.example.org",
+        help="alias=URL list: where a provider of EMAIL_PROVIDERS can be asked whether it has a message (docs/unknowns.md). "
+        "mailgun+https://api:KEY@api.mailgun.net/v3/DOMAIN, inbox+smtp://host:port (the local inbox).",
+    ),
+    "on_unknown": _pairs(
+        "ON_UNKNOWN",
+        [],
+        example="welcome_email=resend",
+        help="type=policy list for jobs that name none: hold (a person decides), resend or assume_sent. Not listed: hold.",
     ),
     "allowed_senders": tuple(
         env.names("ALLOWED_SENDERS", [], help="What `from` may name beside DEFAULT_FROM_EMAIL: addresses and @domains.")

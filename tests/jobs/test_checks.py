@@ -35,12 +35,25 @@ def test_the_defaults_have_nothing_to_complain_about(monkeypatch):
         ({"allowed_senders": ("nobody",)}, "sendonce.E010"),
         ({"redis_url": "http://127.0.0.1:6379/0"}, "sendonce.E011"),
         ({"redis_url": "redis+sentinel://127.0.0.1:26379"}, "sendonce.E011"),
+        ({"on_unknown": {"fax": "hold"}}, "sendonce.E012"),
+        ({"on_unknown": {"email": "retry"}}, "sendonce.E012"),
+        ({"evidence_sources": {"nobody": "inbox+smtp://127.0.0.1:1025"}}, "sendonce.E013"),
         ({"dot_timeout_seconds": 60}, "sendonce.W001"),
         ({"lease_seconds": 2, "heartbeat_seconds": 0.5}, "sendonce.W004"),
     ],
 )
 def test_nonsense_is_named(monkeypatch, values, id):
     assert id in found(monkeypatch, **values)
+
+
+def test_a_source_whose_alias_was_forgotten_is_not_shown(monkeypatch):
+    conf = replace(tunables(), evidence_sources={"mailgun+https://api:secret@host/v3/d?x": ""})
+    monkeypatch.setattr(checks, "tunables", lambda: conf)
+
+    (message,) = checks.check_settings(None)
+
+    assert "secret" not in str(message)
+    assert "EVIDENCE_SOURCES" in str(message)
 
 
 @pytest.mark.parametrize(("debug", "ids"), [(False, {"sendonce.E008"}), (True, set())])
