@@ -27,6 +27,8 @@ def as_claim(row: Any) -> Claim:
         priority=row.priority,
         provider=row.provider,
         correlation_id=row.correlation_id,
+        claimed_at=row.claimed_at,
+        deaths=row.deaths,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -25,10 +26,17 @@ class Claim:
     priority: str
     provider: str | None
     correlation_id: str
+    claimed_at: datetime  # by PostgreSQL's clock, which is the only one that counts
+    deaths: int = 0  # workers that died while this job may have been what killed them
 
     @property
     def is_last_attempt(self) -> bool:
         return self.attempt >= self.max_attempts
+
+    @property
+    def is_suspect(self) -> bool:
+        """It may have killed a worker: it is prepared alone (workers/quarantine.py)."""
+        return self.deaths > 0
 
 
 class Waiting(NamedTuple):

@@ -43,7 +43,7 @@ class Job(models.Model):
 
     attempts = models.SmallIntegerField(default=0)  # a budget, never a fence
     max_attempts = models.SmallIntegerField()
-    deaths = models.SmallIntegerField(default=0)  # workers that died holding it
+    deaths = models.SmallIntegerField(default=0)  # workers that it may have killed
     run_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True)
     on_unknown = models.TextField(choices=_choices(OnUnknown))

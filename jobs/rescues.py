@@ -6,7 +6,7 @@ Writes to state, under the same rules as transitions.py. Both run the same three
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -37,16 +37,19 @@ class Rescue:
 
 @move
 def rescue(workers: Collection[UUID], *, lease_seconds: float, poison_deaths: int, limit: int) -> Rescue:
-    """Take running jobs from workers that are silent for a lease. Unmarked → queued; marked → unknown."""
+    """Take running jobs from workers that are silent for a lease. Unmarked → queued; marked → unknown.
+
+    A job that may have killed its worker is suspect, and tried alone from then on; `poison_deaths` such deaths, or
+    as many lost trips beyond its attempts, set it aside.
+    """
     held = run("lock_held_by_silent", workers=list(workers), lease=lease_seconds, limit=limit)
-    return _give_back(held, poison_deaths=poison_deaths, is_death=True)
+    return _give_back(held, poison_deaths=poison_deaths)
 
 
 @move
-def sweep(worker: UUID, tokens: Collection[int], *, poison_deaths: int) -> Rescue:
+def sweep(worker: UUID, tokens: Collection[int]) -> Rescue:
     """Give back a living worker's own running jobs whose claims it does not know (trace 6)."""
-    held = run("lock_own_unknown", worker=worker, claims=list(tokens))
-    return _give_back(held, poison_deaths=poison_deaths, is_death=False)
+    return _give_back(run("lock_own_unknown", worker=worker, claims=list(tokens)), poison_deaths=None)
 
 
 @move
@@ -61,12 +64,15 @@ def holding_workers() -> dict[UUID, datetime | None]:
     return {row.worker: row.beat_at for row in run("holding_workers")}
 
 
-def _give_back(held: Sequence[Any], *, poison_deaths: int, is_death: bool) -> Rescue:
-    """Steps 2 and 3 of a rescue: deliveries, in a statement after the lock, then jobs by what those returned."""
+def _give_back(held: Sequence[Any], *, poison_deaths: int | None) -> Rescue:
+    """Steps 2 and 3 of a rescue: deliveries, in a statement after the lock, then jobs by what those returned.
+
+    `poison_deaths` is None where nobody died.
+    """
     if not held:
         return Rescue()
     held = sorted(held, key=lambda row: bytes(row.dedupe_hash))  # the lock order of deliveries
-    poisonous = {row.claim for row in held if is_death and row.deaths + 1 >= poison_deaths}
+    poisonous = {row.claim for row in held if poison_deaths is not None and _would_be_poison(row, poison_deaths)}
     rows = run(
         "rescue_deliveries",
         hashes=[row.dedupe_hash for row in held],
@@ -74,22 +80,46 @@ def _give_back(held: Sequence[Any], *, poison_deaths: int, is_death: bool) -> Re
         doubtful_ends=[row.in_doubt and row.claim in poisonous for row in held],
     )
     state = {row.claim: row.state for row in rows}
-    after = {row.claim: _after_rescue(row, state.get(row.claim), row.claim in poisonous) for row in held}
+    blamed = _blamed(held, state) if poison_deaths is not None else set()
+    untouched = {row.claim for row in held if row.claim not in state} - blamed
+    after = {row.claim: _after_rescue(row, state.get(row.claim), row.claim in poisonous & blamed) for row in held}
     moved = run(
         "rescue_jobs",
         ids=[row.id for row in held],
         claims=[row.claim for row in held],
         statuses=[after[row.claim].value for row in held],
         errors=[as_json(ERRORS.get(after[row.claim])) for row in held],
-        deaths=int(is_death),
+        deaths=[int(row.claim in blamed) for row in held],
+        unspent=[int(row.claim in untouched) for row in held],
     )
     by_token = {row.claim: row for row in held}
-    run("insert_attempts", **_history([(by_token[row.claim], state.get(row.claim)) for row in moved]))
+    touched = [row.claim for row in moved if row.claim not in untouched]
+    run("insert_attempts", **_history([(by_token[token], state.get(token)) for token in touched]))
     ended = {Status.UNKNOWN: Reason.UNKNOWN, Status.FAILED: Reason.WORKER_LOST}
     bury([(row.id, row.claim, ended[Status(row.status)]) for row in moved if Status(row.status) in ended])
     waiting = [Waiting(row.id, row.priority) for row in moved if row.status == Status.QUEUED]
     unknown = sum(row.status == Status.UNKNOWN for row in moved)
     return Rescue(waiting=waiting, unknown=unknown, dead=len(moved) - len(waiting) - unknown)
+
+
+def _would_be_poison(row: Any, poison_deaths: int) -> bool:
+    """Killing in its preparation shows soon, for a suspect is tried alone. Whatever else takes worker after worker
+    down, long after that, must come to an end, too."""
+    return row.deaths + 1 >= poison_deaths or row.attempts >= row.max_attempts + poison_deaths
+
+
+def _blamed(held: Sequence[Any], state: Mapping[int, str]) -> set[int]:
+    """The claims of jobs that may have killed their worker: past the gate, and not marked.
+
+    What was marked had been prepared. What waited before the gate had not been touched: it can only have been that
+    if its worker held nothing else.
+    """
+    touched = {row.worker for row in held if row.claim in state}
+    return {
+        row.claim
+        for row in held
+        if state.get(row.claim) == DeliveryState.RELEASED or (row.claim not in state and row.worker not in touched)
+    }
 
 
 ERRORS: dict[Status, dict[str, Any]] = {

@@ -95,6 +95,12 @@ def put_back(claims: Sequence[Claim], *, wait_seconds: float) -> set[int]:
 
 
 @move
+def acquit(claims: Sequence[Claim]) -> set[int]:
+    """Suspects that were prepared without harm. Tokens that do not come back are not ours any more."""
+    return tokens_from("acquit", job_keys(sorted(claims, key=lambda c: c.job_id)))
+
+
+@move
 def mark(marks: Sequence[tuple[Claim, str]]) -> set[int]:
     """Commit the dot mark for (claim, provider) pairs. Tokens that do not come back must not write the dot."""
     provider_of = {c.token: provider for c, provider in marks}

@@ -1,6 +1,7 @@
 """One email's trip, from a claimed job to a settled row.
 
 prepare   the payload becomes bytes; nothing has left yet
+acquit    only of a job that may have killed a worker: its preparation did no harm
 connect   a line to the provider, reused when one is open
 offer     envelope and body, all but the final dot: refused here is provably not sent
 mark      PostgreSQL commits `dot`; refused means that the job is no longer ours
@@ -68,6 +69,8 @@ class Delivery:
     async def _send(self) -> None:
         channel = self._channel()
         parcel = channel.prepare(self.claim)
+        if self.claim.is_suspect:
+            await self.recorder.acquit(self.claim)
         async with channel.connect(parcel) as line:
             self.provider = line.provider
             await line.offer(parcel)

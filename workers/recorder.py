@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import queue as fifo
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,7 +53,15 @@ class PutBack:
     unmark: bool = False
 
 
-Request = Mark | PutBack | Settlement
+@dataclass(frozen=True, slots=True)
+class Acquittal:
+    """A suspect was prepared without harm; the future answers None, or raises ClaimLost."""
+
+    claim: Claim
+
+
+Request = Mark | PutBack | Acquittal | Settlement
+MIDWAY = Mark | Acquittal  # after these the trip goes on
 Entry = tuple[Request, "asyncio.Future[Any]"]
 
 
@@ -63,18 +71,19 @@ class Group:
 
     entries: Sequence[Entry]
     settled: dict[int, Status] = field(default_factory=dict)
-    marked: set[int] = field(default_factory=set)
+    still_ours: set[int] = field(default_factory=set)  # marked or acquitted
 
     def commit(self) -> None:
-        """One transaction for all; `settled` and `marked` say afterwards which tokens really moved."""
-        self.settled, self.marked = move(self._write)()
+        """One transaction for all; `settled` and `still_ours` say afterwards which tokens really moved."""
+        self.settled, self.still_ours = move(self._write)()
 
     def _write(self) -> tuple[dict[int, Status], set[int]]:
         settlements = [r for r, _ in self.entries if isinstance(r, Settlement)]
         put_backs = [r for r, _ in self.entries if isinstance(r, PutBack) and not r.unmark]
         unmarks = [r for r, _ in self.entries if isinstance(r, PutBack) and r.unmark]
         marks = [(r.claim, r.provider) for r, _ in self.entries if isinstance(r, Mark)]
-        if put_backs or unmarks:  # moves that share a transaction: all their jobs first; settle alone locks its own
+        acquittals = [r.claim for r, _ in self.entries if isinstance(r, Acquittal)]
+        if put_backs or unmarks or acquittals:  # they share a transaction: all jobs first; settle alone locks its own
             transitions.lock_jobs([r.claim for r, _ in self.entries if not isinstance(r, Mark)])
         settled = transitions.settle(settlements) if settlements else {}
         if put_backs:
@@ -83,7 +92,8 @@ class Group:
         if unmarks:
             wait = max(r.wait_seconds for r in unmarks)
             transitions.unmark([r.claim for r in unmarks], wait_seconds=wait)
-        return settled, transitions.mark(marks) if marks else set()
+        acquitted = transitions.acquit(acquittals) if acquittals else set()
+        return settled, acquitted | (transitions.mark(marks) if marks else set())
 
     def halves(self) -> tuple[Group, Group]:
         middle = len(self.entries) // 2
@@ -93,9 +103,12 @@ class Group:
 class Recorder:
     """Runs in its own thread; its coroutines are called from the loop's."""
 
-    def __init__(self, *, pulse: Pulse, on_over: Callable[[list[int]], None]) -> None:
+    def __init__(
+        self, *, pulse: Pulse, on_over: Callable[[list[int]], None], on_acquitted: Callable[[list[int]], None]
+    ) -> None:
         self._pulse = pulse
         self._on_over = on_over  # told the tokens of trips that are written down
+        self._on_acquitted = on_acquitted
         self._entries: fifo.SimpleQueue[Entry] = fifo.SimpleQueue()
         self._backlog: list[Entry] = []
         self._stopping = threading.Event()
@@ -107,6 +120,10 @@ class Recorder:
         """Returns once the mark is committed. Raises ClaimLost or MarkUncertain: then no dot."""
         await self._ask(Mark(claim, provider))
 
+    async def acquit(self, claim: Claim) -> None:
+        """Returns once it is committed that this suspect was prepared without harm. Raises ClaimLost."""
+        await self._ask(Acquittal(claim))
+
     async def settle(self, settlement: Settlement) -> Status | None:
         """Returns once the outcome is committed: the job's new status, or None when it is not ours any more."""
         return await self._ask(settlement)
@@ -114,7 +131,7 @@ class Recorder:
     async def put_back(self, claim: Claim, *, wait_seconds: float, unmark: bool = False) -> None:
         await self._ask(PutBack(claim, wait_seconds, unmark))
 
-    def put_back_later(self, claims: Sequence[Claim], *, wait_seconds: float) -> None:
+    def put_back_later(self, claims: Iterable[Claim], *, wait_seconds: float) -> None:
         """The same from another thread, without waiting for the answer."""
         for claim in claims:
             self._entries.put((PutBack(claim, wait_seconds), _Nobody()))  # type: ignore[arg-type]
@@ -172,8 +189,9 @@ class Recorder:
             self._answer(group)
 
     def _answer(self, group: Group) -> None:
-        over = [request.claim.token for request, _ in group.entries if not isinstance(request, Mark)]
+        over = [request.claim.token for request, _ in group.entries if not isinstance(request, MIDWAY)]
         self._on_over(over)
+        self._on_acquitted([request.claim.token for request, _ in group.entries if isinstance(request, Acquittal)])
         _answer_all([(future, _answer_to(request, group)) for request, future in group.entries])
         queue.remember_sent(
             request.claim.dedupe_hash
@@ -200,14 +218,14 @@ class Recorder:
             return
         request, future = group.entries[0]
         log.error("row_refused", job_id=str(request.claim.job_id), request=type(request).__name__, exc_info=error)
-        if not isinstance(request, Mark):
+        if not isinstance(request, MIDWAY):
             self._on_over([request.claim.token])  # the own sweep gives the job back, by what is marked
         _answer_all([(future, MarkUncertain() if isinstance(request, Mark) else error)])
 
 
 def _answer_to(request: Request, group: Group) -> Any:
-    if isinstance(request, Mark):
-        return None if request.claim.token in group.marked else ClaimLost()
+    if isinstance(request, MIDWAY):
+        return None if request.claim.token in group.still_ours else ClaimLost()
     return group.settled.get(request.claim.token) if isinstance(request, Settlement) else None
 
 

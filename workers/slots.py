@@ -17,6 +17,7 @@ class Slots:
         self.capacity = capacity
         self.completed = 0
         self._claims: dict[int, Claim] = {}
+        self._on_trial: set[int] = set()
         self._changed = threading.Condition()
         self._is_awake = False
 
@@ -31,6 +32,7 @@ class Slots:
         """These trips are over: settled, or not ours any more."""
         with self._changed:
             for token in tokens:
+                self._on_trial.discard(token)
                 if self._claims.pop(token, None) is not None:
                     self.completed += 1
             self._changed.notify_all()
@@ -53,8 +55,31 @@ class Slots:
             )
             return self.capacity - len(self._claims)
 
+    # ── Suspects, tried alone (quarantine.py) ─────────────────────────────────────────────────
+
+    def wait_calm(self, waiting: int, *, timeout: float) -> bool:
+        """Whether, within `timeout` seconds, nothing is under way but `waiting` claims that have not set out."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._is_awake or len(self._claims) <= waiting, timeout)
+
+    def try_alone(self, token: int) -> None:
+        """Its trial begins; it ends with `acquit`, or when the trip is over."""
+        with self._changed:
+            self._on_trial.add(token)
+
+    def acquit(self, tokens: Iterable[int]) -> None:
+        """These were prepared without harm."""
+        with self._changed:
+            self._on_trial.difference_update(tokens)
+            self._changed.notify_all()
+
+    def wait_tried(self, token: int, *, timeout: float) -> bool:
+        """Whether its trial has ended within `timeout` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._is_awake or token not in self._on_trial, timeout)
+
     def wake(self) -> None:
-        """From now on nobody waits for a slot: the end has come."""
+        """From now on nobody waits for anything: the end has come."""
         with self._changed:
             self._is_awake = True
             self._changed.notify_all()

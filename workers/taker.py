@@ -19,7 +19,7 @@ from jobs import queue, rescues, transitions
 from jobs.claims import Claim
 from jobs.conf import Tunables
 from jobs.database import is_away
-from workers import gate
+from workers import gate, quarantine
 from workers.pulse import Pulse
 from workers.recorder import Recorder
 from workers.slots import Slots
@@ -90,7 +90,7 @@ class Taker:
         claims = self._claim_by_bell(free) if self._hears_the_bell() else self._claim_by_asking(free)
         if claims:
             self._slots.hold(claims)
-            self._admit(claims)
+            self._let_in(claims)
 
     def _hears_the_bell(self) -> bool:
         """Not while Redis is away, nor after a long silence: a Redis that takes no more pushes (out of memory,
@@ -119,12 +119,21 @@ class Taker:
             self._stopping.wait(POLL_SECONDS)
         return claims
 
-    def _admit(self, claims: list[Claim]) -> None:
+    def _let_in(self, claims: list[Claim]) -> None:
+        """Suspects one by one, then the others; who has not come through the gate when the way closes goes back."""
+        ahead = {claim.token: claim for claim in claims}
         try:
-            admitted = gate.admit(claims)
-        except DatabaseError:
-            self._recorder.put_back_later(claims, wait_seconds=self._conf.put_back_seconds)
-            raise
+            for batch in quarantine.batches(claims, self._slots, self._pulse):
+                if self._stopping.is_set():
+                    break
+                self._admit(batch)
+                for claim in batch:
+                    del ahead[claim.token]
+        finally:
+            self._recorder.put_back_later(ahead.values(), wait_seconds=self._conf.put_back_seconds)
+
+    def _admit(self, claims: list[Claim]) -> None:
+        admitted = gate.admit(claims)
         tokens = {claim.token for claim in admitted}
         self._slots.free(claim.token for claim in claims if claim.token not in tokens)
         self._hand_over(admitted)
@@ -134,7 +143,7 @@ class Taker:
         known = self._slots.tokens()  # first: only this thread adds to them, so what ends meanwhile is no surprise
         unknown = rescues.own_running(self._worker) - known
         if unknown:
-            rescue = rescues.sweep(self._worker, unknown, poison_deaths=self._conf.poison_deaths)
+            rescue = rescues.sweep(self._worker, unknown)
             queue.push(rescue.waiting)
             log.warning("own_claims_swept", queued=len(rescue.waiting), unknown=rescue.unknown)
         self._sweep_at = time.monotonic() + SWEEP_SECONDS

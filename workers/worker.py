@@ -45,7 +45,7 @@ class Worker:
         self._conf = conf
         self._pulse = Pulse()
         self._slots = Slots(concurrency)
-        self._recorder = Recorder(pulse=self._pulse, on_over=self._slots.free)
+        self._recorder = Recorder(pulse=self._pulse, on_over=self._slots.free, on_acquitted=self._slots.acquit)
         self._heartbeat = Heartbeat(worker=self.id, slots=self._slots, pulse=self._pulse, conf=conf)
         self._taker = Taker(
             worker=self.id,

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -195,6 +196,7 @@ def claim(token: int) -> Claim:
         priority="default",
         provider=None,
         correlation_id="c-1",
+        claimed_at=datetime(2026, 11, 22, tzinfo=UTC),
     )
 
 

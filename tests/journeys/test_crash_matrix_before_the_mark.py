@@ -70,6 +70,6 @@ def test_a_worker_that_dies_between_gate_and_mark(platform, smtp):
     assert (platform.job(job_id).status, Delivery.objects.get().state) == ("running", "claimed")
     assert_sent_once_by_another_worker(platform, smtp, job_id)
     assert platform.outcomes(job_id) == ["lost", "sent"]
-    assert platform.job(job_id).deaths == 1
+    assert platform.job(job_id).deaths == 0, "acquitted: its preparation did no harm"
     told = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
     assert metric(told, "lease_timeouts_total") == 1

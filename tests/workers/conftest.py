@@ -21,8 +21,9 @@ class RunningRecorder(Recorder):
 
     def __init__(self) -> None:
         self.over: list[int] = []
+        self.acquitted: list[int] = []
         self.pulse = Pulse()
-        super().__init__(pulse=self.pulse, on_over=self.over.extend)
+        super().__init__(pulse=self.pulse, on_over=self.over.extend, on_acquitted=self.acquitted.extend)
         self.thread = threading.Thread(target=self.run, name="recorder")
 
     def start(self) -> None:

@@ -85,6 +85,22 @@ def test_the_mark_is_committed_before_the_dot(recorder):
     assert states == [("running", "claimed"), ("running", "dot")]
 
 
+def test_a_suspect_is_acquitted_once_it_is_prepared_and_before_anything_leaves(recorder):
+    build.gated(build.claimed(job_id := build.a_job()))
+    build.rescue()
+    claim, deaths = build.gated(build.claimed(job_id)), []
+
+    class Onlooker(CalmChannel):
+        async def on_connect(self):
+            deaths.append(await asyncio.to_thread(in_thread, lambda: build.facts(claim).job.deaths))
+
+    assert build.facts(claim).job.deaths == 1
+    go(recorder, claim, Onlooker())
+
+    assert deaths == [0]
+    assert build.where(claim) == ("completed", "sent")
+
+
 def in_thread(look):
     try:
         return look()

@@ -45,23 +45,38 @@ def test_marks_of_many_share_one_commit(recorder):
 
 def test_every_kind_of_request_goes_into_one_commit(recorder):
     settled, marked = build.marked(), build.gated()
-    back, unmarked = build.gated(), build.marked()
+    back, unmarked, suspect = build.gated(), build.marked(), build.gated()
+    build.set_job(suspect, deaths=1)
 
     answers = recorder.together(
         recorder.settle(sent(settled)),
+        recorder.acquit(suspect),
         recorder.mark(marked, "backup"),
         recorder.put_back(back, wait_seconds=1.0),
         recorder.put_back(unmarked, wait_seconds=1.0, unmark=True),
     )
 
-    assert answers == [Status.COMPLETED, None, None, None]
+    assert answers == [Status.COMPLETED, None, None, None, None]
     assert build.where(settled) == ("completed", "sent")
     assert build.where(marked) == ("running", "dot")
     assert build.facts(marked).delivery.provider == "backup"
     assert build.where(back) == build.where(unmarked) == ("scheduled", "released")
     assert [build.facts(claim).job.attempts for claim in (back, unmarked)] == [0, 0]
-    assert transactions("jobs_delivery") == 1
+    assert build.where(suspect) == ("running", "claimed")
+    assert build.facts(suspect).job.deaths == 0
+    assert transactions("jobs_delivery") == 2, "the suspect's row was not written"
     assert sorted(recorder.over) == sorted([settled.token, back.token, unmarked.token])
+    assert recorder.acquitted == [suspect.token]
+
+
+def test_a_suspect_whose_claim_was_lost_is_not_acquitted(recorder):
+    suspect = build.gated()
+    build.rescue()
+
+    (answer,) = recorder.together(recorder.acquit(suspect))
+
+    assert isinstance(answer, ClaimLost)
+    assert build.facts(suspect).job.deaths == 1
 
 
 def test_a_mark_is_answered_from_its_own_row_and_no_other(recorder):

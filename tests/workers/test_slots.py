@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -29,6 +30,7 @@ def claims(*tokens: int) -> list[Claim]:
             priority="default",
             provider=None,
             correlation_id="c-1",
+            claimed_at=datetime(2026, 11, 22, tzinfo=UTC),
         )
         for token in tokens
     ]

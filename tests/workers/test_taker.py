@@ -28,6 +28,7 @@ class RunningTaker(Taker):
     def __init__(self, recorder, *, capacity: int = 10) -> None:
         self.handed_over, self.slots, self.pulse = [], Slots(capacity), Pulse()
         recorder._on_over = self.slots.free
+        recorder._on_acquitted = self.slots.acquit
         super().__init__(
             worker=ME,
             priorities=list(Priority),
@@ -71,6 +72,86 @@ def rung(priority="default", **columns):
     job_id = build.a_job(priority=priority, **columns)
     assert queue.push([Waiting(job_id, priority)])
     return job_id
+
+
+def suspect(**columns):
+    job_id = build.a_job(**columns)
+    build.set_job(job_id, deaths=1)
+    queue.push([Waiting(job_id, "default")])
+    return job_id
+
+
+# ── Quarantine ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_suspects_set_out_one_at_a_time_and_before_the_others(a_taker, recorder, monkeypatch):
+    monkeypatch.setattr("workers.quarantine.CALM_SECONDS", 0.0)  # the acquitted one stays under way
+    first, other, second = suspect(), rung(), suspect()
+    taker = a_taker()
+    recorder.start()
+    taker.start()
+
+    until(lambda: taker.handed_over)
+    assert taker.jobs() == [first]
+    assert [build.where(job_id)[1] for job_id in (first, other, second)] == ["claimed", None, None]
+    taker.slots.acquit([taker.handed_over[0].token])
+    until(lambda: len(taker.handed_over) == 2)
+    assert taker.jobs() == [first, second]
+    taker.slots.free([taker.handed_over[1].token])  # over is as good as acquitted
+    until(lambda: len(taker.handed_over) == 3)
+    assert taker.jobs() == [first, second, other]
+
+
+def test_a_suspect_waits_until_the_trips_under_way_are_over(a_taker, monkeypatch):
+    monkeypatch.setattr("workers.quarantine.CALM_SECONDS", 60.0)
+    taker = a_taker()
+    taker.start()
+    under_way = rung()
+    until(lambda: taker.handed_over)
+    waiting = suspect()
+    until(lambda: build.where(waiting)[0] == "running")
+
+    assert taker.jobs() == [under_way]
+    taker.slots.free([taker.handed_over[0].token])
+    until(lambda: taker.jobs() == [under_way, waiting])
+
+
+def test_a_suspect_does_not_wait_for_ever(a_taker, monkeypatch):
+    monkeypatch.setattr("workers.quarantine.CALM_SECONDS", 0.0)
+    taker = a_taker()
+    taker.start()
+    under_way = rung()
+    until(lambda: taker.handed_over)
+
+    waiting = suspect()
+
+    until(lambda: taker.jobs() == [under_way, waiting])
+
+
+def test_a_suspect_that_does_not_pass_the_gate_holds_nobody_up(a_taker):
+    build.sent(key="k")
+    duplicate, other = suspect(key="k"), rung()
+    taker = a_taker()
+
+    taker.start()
+
+    until(lambda: taker.jobs() == [other])
+    assert build.where(duplicate) == ("completed", "sent")
+
+
+def test_at_the_end_who_still_waits_behind_a_suspect_goes_back(a_taker, recorder):
+    on_trial, waiting, other = suspect(), suspect(), rung()
+    taker = a_taker()
+    recorder.start()
+    taker.start()
+    until(lambda: taker.handed_over)
+
+    taker.finish()
+    recorder.finish()
+
+    assert taker.jobs() == [on_trial]
+    assert [build.where(job_id)[0] for job_id in (waiting, other)] == ["scheduled", "scheduled"]
+    assert taker.slots.tokens() == {taker.handed_over[0].token}
 
 
 # ── With Redis ────────────────────────────────────────────────────────────────────────────────

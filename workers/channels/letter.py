@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import cache
 from typing import Any
@@ -60,8 +59,8 @@ class _Draft:
     attachments: list[Attachment] = field(default_factory=list)
 
 
-def write(claim: Claim, *, now: datetime | None = None) -> Letter:
-    """The letter of a claimed `email` or `welcome_email` job; `now` (aware) goes into its Date.
+def write(claim: Claim) -> Letter:
+    """The letter of a claimed `email` or `welcome_email` job, dated when it was claimed, by PostgreSQL's clock.
 
     The Message-ID depends on the job and the sender only, so that it is the same on every attempt.
     Raises Invalid when the payload cannot be read or written, ImproperlyConfigured when
@@ -72,18 +71,18 @@ def write(claim: Claim, *, now: datetime | None = None) -> Letter:
     if draft_of is None:
         raise Invalid(f"Type {claim.type} is not an email.", kind="invalid")
     try:
-        return _letter(draft_of(payload), claim, now or datetime.now(UTC))
+        return _letter(draft_of(payload), claim)
     except ValueError as error:
         raise Invalid(f"The message cannot be written: {error}", kind="invalid") from None
 
 
-def _letter(draft: _Draft, claim: Claim, now: datetime) -> Letter:
+def _letter(draft: _Draft, claim: Claim) -> Letter:
     recipients = [*draft.to, *draft.cc, *draft.bcc]
     if not recipients:
         raise ValueError("it has no recipient.")
     message_id = f"<{claim.job_id}@{draft.sender.domain}>"
     content = _content(draft)
-    body = _dots_doubled(_headers(draft, claim, message_id, now) + content.headers + CRLF + content.body)
+    body = _dots_doubled(_headers(draft, claim, message_id) + content.headers + CRLF + content.body)
     return Letter(
         provider=claim.provider,
         mail_from=draft.sender.spec,
@@ -96,7 +95,7 @@ def _letter(draft: _Draft, claim: Claim, now: datetime) -> Letter:
     )
 
 
-def _headers(draft: _Draft, claim: Claim, message_id: str, now: datetime) -> bytes:
+def _headers(draft: _Draft, claim: Claim, message_id: str) -> bytes:
     """Everything above the content headers. Bcc never stands in a message."""
     lines = [
         mime.address_list("From", [draft.sender]),
@@ -104,7 +103,7 @@ def _headers(draft: _Draft, claim: Claim, message_id: str, now: datetime) -> byt
         mime.address_list("Cc", draft.cc) if draft.cc else b"",
         mime.address_list("Reply-To", draft.reply_to) if draft.reply_to else b"",
         mime.unstructured("Subject", draft.subject),
-        mime.unstructured("Date", format_datetime(now)),
+        mime.unstructured("Date", format_datetime(claim.claimed_at)),
         mime.unstructured("Message-ID", message_id),
         mime.unstructured("X-Job-ID", str(claim.job_id)),
         _correlation(claim.correlation_id),

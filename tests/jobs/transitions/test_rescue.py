@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs import rescues
+from jobs import rescues, transitions
 from jobs.claims import Waiting
 from tests.jobs.transitions.builders import (
     LEASE,
@@ -138,6 +138,51 @@ def test_a_job_that_takes_down_every_worker_is_set_aside():
     assert facts(last).job.finished_at is not None
 
 
+def test_only_what_had_passed_the_gate_and_was_not_marked_may_have_killed_its_worker():
+    before_the_gate, prepared_or_not, marked_ = claimed(), gated(), marked()
+    elsewhere = claimed(worker=OTHER_WORKER)
+
+    rescue(WORKER, OTHER_WORKER)
+
+    assert [facts(claim).job.deaths for claim in (before_the_gate, prepared_or_not, marked_)] == [0, 1, 0]
+    assert facts(elsewhere).job.deaths == 1, "its worker held nothing else"
+
+
+def test_a_suspect_that_was_prepared_without_harm_is_suspect_no_more():
+    job_id = a_job()
+    gated(claimed(job_id))
+    rescue()
+    again = gated(claimed(job_id))
+    assert again.is_suspect
+
+    assert transitions.acquit([again]) == {again.token}
+
+    assert facts(job_id).job.deaths == 0
+    rescue()
+    assert facts(job_id).job.deaths == 1
+
+
+def test_nobody_is_acquitted_under_a_claim_that_was_lost():
+    job_id = a_job()
+    lost = gated(claimed(job_id))
+    rescue()
+
+    with nothing_moves(job_id):
+        assert transitions.acquit([lost]) == set()
+
+
+def test_a_job_whose_workers_die_later_on_its_way_does_not_go_round_for_ever():
+    """Its preparation is not to blame, so no single death is held against it; its attempts end all the same."""
+    job_id = a_job(max_attempts=2)
+    for _ in range(2 + 2):
+        transitions.acquit([gated(claimed(job_id))])
+        assert rescue().waiting
+    transitions.acquit([gated(claimed(job_id))])
+
+    assert rescue().dead == 1
+    assert facts(job_id).letters == [("worker_lost", None)]
+
+
 def test_a_poisonous_job_that_was_marked_is_unknown_and_not_dead():
     job_id = a_job()
     for _ in range(2):
@@ -187,7 +232,7 @@ def test_a_living_worker_gives_back_what_it_does_not_know():
     beat()
     tokens = rescues.own_running(WORKER) - {known.token}
 
-    found = rescues.sweep(WORKER, tokens, poison_deaths=3)
+    found = rescues.sweep(WORKER, tokens)
 
     assert (len(found.waiting), found.unknown) == (1, 1)
     assert [where(c)[0] for c in (known, unheard, marked_)] == ["running", "queued", "unknown"]
@@ -196,7 +241,7 @@ def test_a_living_worker_gives_back_what_it_does_not_know():
 def test_a_sweep_is_no_death_of_the_job():
     claim = gated()
 
-    rescues.sweep(WORKER, {claim.token}, poison_deaths=1)
+    rescues.sweep(WORKER, {claim.token})
 
     assert where(claim) == ("queued", "released")
     assert facts(claim).job.deaths == 0
@@ -206,14 +251,14 @@ def test_a_worker_sweeps_only_what_is_its_own():
     theirs = gated(worker=OTHER_WORKER)
 
     with nothing_moves(theirs):
-        assert len(rescues.sweep(WORKER, {theirs.token}, poison_deaths=3)) == 0
+        assert len(rescues.sweep(WORKER, {theirs.token})) == 0
 
 
 def test_a_sweep_of_a_trip_that_has_ended_meanwhile_moves_nothing():
     claim = sent()
 
     with nothing_moves(claim):
-        assert len(rescues.sweep(WORKER, {claim.token}, poison_deaths=3)) == 0
+        assert len(rescues.sweep(WORKER, {claim.token})) == 0
 
 
 # ── Who holds what ────────────────────────────────────────────────────────────────────────────

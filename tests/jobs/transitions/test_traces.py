@@ -236,7 +236,7 @@ def test_trace_6_a_claim_whose_answer_was_lost_is_given_back_by_its_living_worke
     beat()
     assert len(rescue()) == 0
 
-    found = rescues.sweep(WORKER, rescues.own_running(WORKER) - {known.token}, poison_deaths=3)
+    found = rescues.sweep(WORKER, rescues.own_running(WORKER) - {known.token})
 
     assert [w.job_id for w in found.waiting] == [unheard.job_id]
     assert where(known) == ("running", "claimed")

@@ -1,0 +1,34 @@
+"""The quarantine: jobs that were in hand when a worker died set out one at a time.
+
+Which job of a batch took a worker down cannot be known, so all of them are suspect. Each is prepared alone: if the
+worker dies again, that job is to blame and no other; if not, it is acquitted, and goes on like everybody's. So one
+poison job ends after `POISON_DEATHS` deaths, and those that shared the first of them lose a moment.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+from jobs.claims import Claim
+from workers.pulse import Pulse
+from workers.slots import Slots
+
+CALM_SECONDS = 5.0  # in all, for trips under way to end: what is marked when a worker dies becomes an unknown
+LOOK_SECONDS = 0.5  # between signs of life, while a trial goes on
+
+
+def batches(claims: Sequence[Claim], slots: Slots, pulse: Pulse) -> Iterator[list[Claim]]:
+    """These claims (held in `slots` already) in the batches in which they may set out: each suspect alone, once all is
+    calm; then everybody else at once."""
+    suspects = [claim for claim in claims if claim.is_suspect]
+    patient_until = time.monotonic() + CALM_SECONDS
+    for number, suspect in enumerate(suspects):
+        while not slots.wait_calm(len(claims) - number, timeout=LOOK_SECONDS) and time.monotonic() < patient_until:
+            pulse.tick("taker")
+        slots.try_alone(suspect.token)
+        yield [suspect]
+        while not slots.wait_tried(suspect.token, timeout=LOOK_SECONDS):
+            pulse.tick("taker")
+    if others := [claim for claim in claims if not claim.is_suspect]:
+        yield others
