@@ -17,7 +17,7 @@ from django.shortcuts import render
 from django.urls import path
 
 from jobs.conf import tunables
-from scheduler.embedded.inbox import Inbox
+from scheduler.embedded.inbox_folder import Inbox
 
 SHOWN = 100
 TABS = ("text", "html", "source")

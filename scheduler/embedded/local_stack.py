@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from scheduler.embedded.child import CannotStart, Child, hold_until_all_ended, is_port_free, wait_for
-from scheduler.embedded.inbox import Inbox
+from scheduler.embedded.inbox_folder import Inbox
 from scheduler.embedded.local_ground import (
     Asked,
     check_ports,
@@ -225,6 +225,7 @@ class LocalStack:
             self._stops.append(("inbox", lambda: child.stop(within=5.0, hurry=self._is_hurried)))
             child.wait_until(lambda: not is_port_free(port), within=20.0, watch=self.watch)
         self.env |= {"EMAIL_PROVIDERS": f"local=smtp://127.0.0.1:{port}", "INBOX_DIR": str(self.inbox.folder)}
+        self.env["EVIDENCE_SOURCES"] = f"local=inbox+smtp://127.0.0.1:{port}"
 
     def _prepare(self) -> None:
         kept_secret(self.data, DEMO_PASSWORD, 12)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import smtplib
 import socket
 import sys
+import threading
+from contextlib import contextmanager
 from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from aiosmtpd.smtp import Envelope
 
 from scheduler.embedded.child import Child, free_port, is_port_free
-from scheduler.embedded.inbox import MAX_MAIL_BYTES, Inbox
+from scheduler.embedded.inbox import MAX_MAIL_BYTES, InboxHandler
+from scheduler.embedded.inbox_book import Book
+from scheduler.embedded.inbox_folder import Inbox
+from tests.conftest import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -186,3 +193,127 @@ def test_a_mail_half_written_is_not_listed(tmp_path):
     (tmp_path / f"{'1' * 19}-00000000.json").write_text("{}")
 
     assert inbox.ids() == [kept.id]
+
+
+# ── Its book ──────────────────────────────────────────────────────────────────────────────────
+
+
+def identified(message_id, to="ann@example.org"):
+    message = letter(to=to)
+    message["Message-ID"] = message_id
+    return message
+
+
+def asked(port, message_id):
+    with smtplib.SMTP("127.0.0.1", port) as client:
+        client.ehlo()
+        assert client.has_extn("xaccepted")
+        return client.docmd("XACCEPTED", message_id)[0]
+
+
+@contextmanager
+def sending_a_mail(port):
+    """A conversation that was told 354, and has written all but the dot."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection, connection.makefile("rb") as replies:
+        for line in (b"HELO tests", b"MAIL FROM:<a@example.org>", b"RCPT TO:<ann@example.org>", b"DATA"):
+            replies.readline()
+            connection.sendall(line + b"\r\n")
+        assert replies.readline()[:3] == b"354"
+        connection.sendall(b"Message-ID: <under-way@example.org>\r\n\r\nbody\r\n")
+        yield connection, replies
+
+
+def test_the_book_knows_a_mail_that_was_taken_and_one_that_was_not(server):
+    port, _ = server
+    with smtplib.SMTP("127.0.0.1", port) as client:
+        client.send_message(identified("<first@example.org>"))
+    assert [asked(port, f"<{id}@example.org>") for id in ("first", "second")] == [250, 550]
+
+    with smtplib.SMTP("127.0.0.1", port) as client:
+        client.send_message(identified("<second@example.org>"))
+
+    assert [asked(port, f"<{id}@example.org>") for id in ("first", "second", "third")] == [250, 250, 550]
+
+
+def test_a_mail_is_found_although_the_senders_domain_was_renamed_since(server):
+    port, _ = server
+    with smtplib.SMTP("127.0.0.1", port) as client:
+        client.send_message(identified("<0198-4711@old.example>"))
+
+    assert asked(port, "<0198-4711@new.example>") == 250
+
+
+def test_while_a_mail_is_under_way_the_book_does_not_say_no(server):
+    port, _ = server
+    with sending_a_mail(port) as (connection, replies):
+        assert asked(port, "<under-way@example.org>") == 252
+
+        connection.sendall(b".\r\n")
+        assert replies.readline()[:3] == b"250"
+        assert asked(port, "<under-way@example.org>") == 250
+        assert asked(port, "<another@example.org>") == 550
+
+
+def test_a_connection_that_breaks_before_the_dot_makes_the_no_certain(server):
+    port, _ = server
+    with sending_a_mail(port):
+        assert asked(port, "<under-way@example.org>") == 252
+
+    until(lambda: asked(port, "<under-way@example.org>") == 550)
+
+
+@pytest.mark.parametrize(("recipient", "code"), [("forgetful@example.org", 250), ("silent@example.org", 252)])
+def test_who_hung_up_on_us_may_still_be_asked_unless_it_is_silent(server, recipient, code):
+    port, _ = server
+    with smtplib.SMTP("127.0.0.1", port) as client, pytest.raises(smtplib.SMTPServerDisconnected):
+        client.send_message(identified("<lost-reply@example.org>", to=recipient))
+
+    assert asked(port, "<lost-reply@example.org>") == code
+
+
+@pytest.mark.parametrize("line", ["XACCEPTED", "XACCEPTED  "])
+def test_a_question_without_a_name_is_a_syntax_error(server, line):
+    port, _ = server
+
+    with smtplib.SMTP("127.0.0.1", port) as client:
+        assert client.docmd(line)[0] == 503
+        client.ehlo()
+        assert client.docmd(line)[0] == 501
+
+
+def test_a_book_that_is_opened_again_knows_what_was_kept_before(tmp_path):
+    inbox = Inbox(tmp_path)
+    for id in ("one", "two"):
+        Book(inbox).keep("a@example.org", ["b@example.org"], f"Message-ID: <{id}@x>\r\n\r\n".encode())
+    book = Book(inbox)
+    book.keep("a@example.org", ["b@example.org"], b"Message-Id: <three@x>\r\n\r\n")
+    book.keep("a@example.org", ["b@example.org"], b"Subject: without a name\r\n\r\n")
+
+    assert [bool(book.find(f"<{id}@x>")) for id in ("one", "two", "three", "four", "")] == [True] * 3 + [False] * 2
+
+
+def test_a_mail_that_is_being_kept_while_its_connection_breaks_is_under_way_to_the_end(tmp_path):
+    is_writing, may_write = threading.Event(), threading.Event()
+
+    class SlowInbox(Inbox):
+        def keep(self, *mail):
+            is_writing.set()
+            assert may_write.wait(10)
+            return super().keep(*mail)
+
+    async def lose_the_connection():
+        keeping = asyncio.create_task(InboxHandler(book).handle_DATA(None, None, envelope))
+        await asyncio.to_thread(is_writing.wait, 10)
+        keeping.cancel()
+        await asyncio.wait([keeping])
+        was_quiet = book.is_quiet
+        may_write.set()
+        while not book.is_quiet:
+            await asyncio.sleep(0)
+        return was_quiet
+
+    book, envelope = Book(SlowInbox(tmp_path)), Envelope()
+    envelope.original_content = b"Message-ID: <slow@x>\r\n\r\n"
+
+    assert not asyncio.run(lose_the_connection())
+    assert book.find("<slow@x>")

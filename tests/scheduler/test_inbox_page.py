@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from jobs.conf import tunables
-from scheduler.embedded.inbox import Inbox
+from scheduler.embedded.inbox_folder import Inbox
 from scheduler.embedded.inbox_page import open_letter
 
 EVIL = "<script>alert(1)</script>"

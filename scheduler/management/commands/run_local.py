@@ -18,7 +18,10 @@ from scheduler.embedded.first_email import Api, Trip
 from scheduler.embedded.local_ground import DEMO_USERNAME
 from scheduler.embedded.local_stack import DEFAULT_DATA, DEFAULT_WORKERS, LocalStack, Options, StopAsked
 
-FAULTS_TO_PLAY = "Try: refuse@example.org → dead letter, defer@example.org → retried, silent@example.org → unknown"
+FAULTS_TO_PLAY = (
+    "Try: refuse@example.org → dead letter, defer@example.org → retried, silent@example.org → unknown,\n"
+    "     forgetful@example.org → unknown, until the inbox is asked"
+)
 
 
 class Command(BaseCommand):
