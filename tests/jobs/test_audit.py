@@ -24,6 +24,7 @@ from tests.jobs.transitions.builders import (
     OTHER_WORKER,
     a_job,
     ago,
+    an_owner,
     claimed,
     decide,
     dropped,
@@ -89,6 +90,8 @@ def a_full_book() -> None:
     settle(rescued, Outcome.PERMANENT)
     resolutions.requeue(letter(failed(), "permanent"), by=None)
     resolutions.discard(letter(failed(), "permanent"), by=None)
+    sent(claimed(overridden("overridden")))
+    overridden("waits to be sent once more")
 
 
 def sent_first() -> Claim:
@@ -177,6 +180,27 @@ def sent_twice() -> UUID:
     return claim.job_id
 
 
+def overridden(key: str) -> UUID:
+    """A job that was sent once more, although another of its key had been: the record names who and why."""
+    dead, other = failed(key=key), sent(key=key)
+    assert other.dedupe_hash == dead.dedupe_hash
+    resolutions.requeue(letter(dead, "permanent"), by=an_owner("eve").pk, note="She asked for it.", override=True)
+    return dead.job_id
+
+
+def key_left() -> UUID:
+    """Two jobs of one key that would both be sent, and nobody allowed it."""
+    job_id = a_job(key="left")
+    set_job(a_job(key="left"), dedupe_hash=b"0" * 16)
+    return job_id
+
+
+def override_unnamed() -> UUID:
+    job_id = overridden("unnamed")
+    sql("UPDATE jobs_deadletter SET note = '' WHERE job_id = %s", job_id)
+    return job_id
+
+
 def unknown_undecidable() -> UUID:
     claim = unknown()
     sql("UPDATE jobs_deadletter SET resolution = 'late_reply', resolved_at = now() WHERE job_id = %s", claim.job_id)
@@ -215,12 +239,17 @@ VIOLATIONS: list[Callable[[], object]] = [
     delivery_without_running_job,
     delivery_without_unknown_job,
     sent_twice,
+    key_left,
+    override_unnamed,
     unknown_undecidable,
     held_behind_itself,
     failed_without_letter,
     stale_letters,
     unpushed,
 ]
+
+
+ROWS = {"key_left": 2}  # which of the two left its key cannot be seen
 
 
 @pytest.mark.parametrize("violate", VIOLATIONS, ids=lambda violate: violate.__name__)
@@ -230,7 +259,10 @@ def test_a_violation_is_found_and_named_with_its_row_and_nothing_else_is(violate
 
     found = violations()
 
-    assert found == {violate.__name__: Finding(violate.__name__, 1, [str(row)])}
+    (finding,) = found.values()
+    assert finding.name == violate.__name__
+    assert str(row) in finding.examples
+    assert finding.count == len(finding.examples) == ROWS.get(violate.__name__, 1)
 
 
 def test_every_check_has_a_violation_that_it_finds():
@@ -250,6 +282,20 @@ def test_two_jobs_of_one_key_that_were_both_accepted_are_found():
     found = violations()["sent_twice"]
 
     assert found.examples == sorted(str(c.job_id) for c in (first, second))
+
+
+def test_an_override_is_a_permission_for_one_message_more_and_no_second_one():
+    sent(claimed(overridden("k")))
+    assert violations() == {}
+
+    third = claimed(key="k")
+    sql(
+        "INSERT INTO jobs_attempt (job_id, claim, number, outcome, detail, ended_at) "
+        "VALUES (%s, %s, 1, 'sent', '', now())",
+        *(third.job_id, third.token),
+    )
+
+    assert violations()["sent_twice"].count == 3
 
 
 def test_a_delivery_whose_job_is_gone_while_it_may_be_under_way_is_found():
