@@ -7,12 +7,12 @@ duplicate: ids and short marks live here, everything that matters lives in Postg
                                          the braces are the key's own: one slot of a cluster for all the lists
     sendonce:gate:{hash}                 `sent`, or the claim token that asked first
     sendonce:idem:{owner}:{digest}       the job id that an idempotency key led to
+    sendonce:probe                       nothing; health checks see whether it can be written
 """
 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +27,7 @@ import structlog
 from jobs import redis_client
 from jobs.claims import Claim, Waiting
 from jobs.conf import tunables
+from jobs.outage import Outage
 from jobs.states import Priority
 
 log = structlog.get_logger(__name__)
@@ -34,8 +35,8 @@ log = structlog.get_logger(__name__)
 Away = redis.RedisError  # what every call here may raise, except those that say they do not
 
 SENT = b"sent"
+PROBE = "sendonce:probe"
 PATIENCE_SECONDS = 2.0  # a Redis that is slower than this counts as gone
-LEFT_ALONE_SECONDS = 4.0  # after it hung; longer than a taker needs from one vain wait to the next (2 s and 1 s)
 
 
 @cache
@@ -43,38 +44,39 @@ def _redis() -> redis.Redis | redis.RedisCluster:
     return redis_client.connect(tunables().redis_url, patience_seconds=PATIENCE_SECONDS)
 
 
-class LeftAlone(redis.RedisError):
-    """Redis hung a moment ago and is not asked."""
+class Hangs(redis.RedisError):
+    """Redis hung a moment ago and is not asked until it answers."""
 
 
 class NoCluster(redis.RedisError):
     """No node answers, or together they are no whole cluster; redis-py's own error for this is no RedisError."""
 
 
-_left_alone_until = 0.0  # on the monotonic clock, for all threads of this process
+def _ask_afresh() -> None:
+    """As somebody who has never spoken to it. Of a cluster, all who could be asked for a key."""
+    client = redis_client.connect(tunables().redis_url, patience_seconds=PATIENCE_SECONDS)
+    try:
+        client.ping(target_nodes=client.PRIMARIES) if isinstance(client, redis.RedisCluster) else client.ping()
+    finally:
+        client.close()
+
+
+_outage = Outage("redis", _ask_afresh)
 
 
 @contextmanager
-def _asking(*, anyway: bool = False) -> Iterator[redis.Redis | redis.RedisCluster]:
-    """Redis, unless it hung a moment ago: what everybody can do without costs one wait, not one wait each.
-
-    `anyway`: for callers that want Redis itself; an answer to them ends the silence for all.
-    """
-    global _left_alone_until
-    if not anyway and time.monotonic() < _left_alone_until:
-        raise LeftAlone
-    started = time.monotonic()
+def _asking() -> Iterator[redis.Redis | redis.RedisCluster]:
+    """Redis, unless it hangs: everybody can do without, so it costs this process one wait and not one for each call."""
+    if _outage.is_on:
+        raise Hangs
     try:
-        yield _redis()
-    except (redis.TimeoutError, *redis_client.NOBODY) as error:
-        now = time.monotonic()  # where several were asked in vain, the silence is still longer than the wait for it
-        _left_alone_until = now + max(LEFT_ALONE_SECONDS, 2 * (now - started))
+        with _outage.watch():
+            yield _redis()
+    except redis_client.NOBODY as error:
         if isinstance(error, Away):
             raise
         _redis.cache_clear()  # all nodes may stand elsewhere now: begin again with those of the URL
         raise NoCluster from error
-    if anyway:
-        _left_alone_until = 0.0
 
 
 def _ask_all(
@@ -106,9 +108,9 @@ def _idem(owner_id: int, key: str) -> str:
 
 
 def ping() -> None:
-    """Raises Away when Redis does not answer."""
-    with _asking(anyway=True) as client:
-        client.ping()
+    """Raises Away when Redis takes nothing: gone, hanging, or out of memory or read-only, as pushes would find it."""
+    with _asking() as client:
+        client.set(PROBE, b"", px=1000)
 
 
 # ── The doorbell ──────────────────────────────────────────────────────────────────────────────
@@ -136,7 +138,7 @@ def take(priorities: Sequence[str], *, limit: int, timeout_seconds: float) -> li
     Up to `limit` of one priority, or an empty list after `timeout_seconds` (< PATIENCE_SECONDS). Raises Away.
     """
     priority_of = {_list(priority): priority for priority in priorities}
-    with _asking(anyway=True) as client:
+    with _asking() as client:
         answer: Any = client.blmpop(timeout_seconds, len(priority_of), *priority_of, direction="RIGHT", count=limit)
     if not answer:
         return []
@@ -146,14 +148,14 @@ def take(priorities: Sequence[str], *, limit: int, timeout_seconds: float) -> li
 
 def head(priority: str, *, limit: int) -> list[UUID]:
     """The ids that will be taken next."""
-    with _asking(anyway=True) as client:
+    with _asking() as client:
         raw: Any = client.lrange(_list(priority), -limit, -1)
     return [UUID(bytes=item) for item in raw if len(item) == 16]
 
 
 def depths() -> dict[str, int]:
     """How many ids wait in each list (stale and double ones included)."""
-    with _asking(anyway=True) as client:
+    with _asking() as client:
         lengths = _ask_all(client, [methodcaller("llen", _list(priority)) for priority in Priority])
     return dict(zip([p.value for p in Priority], lengths, strict=True))
 

@@ -18,6 +18,7 @@ from prometheus_client import REGISTRY
 
 from jobs import conf, queue
 from jobs.audit import audit
+from jobs.outage import Outage
 from scheduler.embedded.redis import EmbeddedRedis
 
 hypothesis.settings.register_profile("house", deadline=None)  # servers and other people's builds share the machine
@@ -49,7 +50,7 @@ def bell() -> Iterator[redis.Redis]:
 
 def _know_nothing_of_redis() -> None:
     queue._redis.cache_clear()
-    queue._left_alone_until = 0.0
+    queue._outage = Outage("redis", queue._ask_afresh)
 
 
 class OwnRedis(EmbeddedRedis):

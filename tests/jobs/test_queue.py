@@ -12,6 +12,8 @@ import redis
 
 from jobs import queue
 from jobs.claims import Claim, Waiting
+from jobs.conf import tunables
+from tests.conftest import until
 
 pytestmark = pytest.mark.usefixtures("no_thread_stays")
 
@@ -221,31 +223,56 @@ def test_a_hanging_redis_costs_one_wait_and_not_one_for_each_call(own_redis):
 
 
 @pytest.mark.slow
-def test_an_answer_to_who_asks_anyway_ends_the_silence(own_redis):
+def test_whoever_wants_redis_itself_is_told_at_once_too(own_redis):
     own_redis.hang()
     with pytest.raises(redis.TimeoutError):
         queue.take(ALL, limit=1, timeout_seconds=0.1)
+
+    for call in WITH.values():
+        with pytest.raises(queue.Hangs):
+            call()
+
     own_redis.wake()
+
+
+@pytest.mark.slow
+def test_one_that_hung_is_used_again_soon_after_it_goes_on_without_anybody_waiting_for_it(own_redis):
+    own_redis.hang()
+    assert not queue.push(waiting())
+    own_redis.wake()
+
     job = waiting()
-    assert not queue.push(job), "left alone"
+    until(lambda: queue.push(job))
 
-    queue.take(ALL, limit=1, timeout_seconds=0.1)
-
-    assert queue.push(job)
-    assert queue.head("default", limit=1) == [job[0].job_id]
+    assert queue.take(ALL, limit=1, timeout_seconds=0.1) == job
 
 
-def test_left_alone_long_enough_it_is_asked_again(bell, monkeypatch):
-    monkeypatch.setattr(queue, "_left_alone_until", time.monotonic() + 0.05)
+@pytest.mark.slow
+def test_one_that_hung_and_was_killed_refuses_and_is_asked_by_everybody_again(own_redis):
+    own_redis.hang()
     assert not queue.push(waiting())
 
-    while not queue.push(waiting()):
-        time.sleep(0.005)
+    own_redis.kill()
+    until(lambda: not queue._outage.is_on)
+    own_redis.start()
+
+    assert queue.push(waiting())
 
 
-def test_saying_nothing_to_redis_ends_no_silence(bell, monkeypatch):
-    monkeypatch.setattr(queue, "_left_alone_until", time.monotonic() + 60)
+def test_saying_nothing_to_redis_ends_no_outage(bell, monkeypatch):
+    monkeypatch.setattr(queue._outage, "is_on", True)
 
     queue.remember_sent([])
 
     assert not queue.push(waiting())
+
+
+def test_a_redis_that_takes_nothing_more_is_away_for_health_checks(own_redis):
+    """It would answer PING, and refuses every push."""
+    queue.ping()
+    with redis.Redis.from_url(tunables().redis_url) as client:
+        client.config_set("maxmemory", "1")
+        assert client.ping()
+
+    with pytest.raises(queue.Away):
+        queue.ping()

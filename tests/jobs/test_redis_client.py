@@ -20,6 +20,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from jobs import queue, redis_client
 from jobs.claims import Claim, Waiting
+from jobs.outage import Outage
 from scheduler.embedded.child import Child, free_port
 from scheduler.embedded.redis import _binary
 from tests.conftest import until
@@ -112,7 +113,7 @@ def speak_to(tunables: Callable[..., Any]) -> Iterator[Callable[[str], None]]:
 
 def _forget() -> None:
     queue._redis.cache_clear()
-    queue._left_alone_until = 0.0
+    queue._outage = Outage("redis", queue._ask_afresh)
 
 
 class Cluster:
@@ -305,7 +306,12 @@ def test_a_hanging_cluster_is_waited_for_once_and_then_left_alone(cluster, hangi
 
     waited = time.monotonic() - started
     assert waited < queue.PATIENCE_SECONDS * (hanging + 1) + 1
-    assert queue._left_alone_until > time.monotonic() + waited, "longer than until a taker has waited in vain again"
+    assert queue._outage.is_on
+    for node in cluster.nodes[:hanging]:
+        node.signal(signal.SIGCONT)
+    until(lambda: not queue._outage.is_on)
+    until(cluster.is_whole, within=30.0)
+    assert_all_moves_work()
 
 
 # ── Sentinel ──────────────────────────────────────────────────────────────────────────────────
@@ -349,7 +355,9 @@ def test_hanging_sentinels_are_waited_for_once_and_then_left_alone(watched):
     assert not queue.push([Waiting(uuid4(), "default")])
 
     assert time.monotonic() - started < queue.PATIENCE_SECONDS + 1
-    assert queue._left_alone_until > time.monotonic()
+    assert queue._outage.is_on
+    watched.sentinel.signal(signal.SIGCONT)
+    until(lambda: queue.push([Waiting(uuid4(), "default")]))
 
 
 # ── What is no REDIS_URL ──────────────────────────────────────────────────────────────────────

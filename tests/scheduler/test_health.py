@@ -7,6 +7,7 @@ from django.db import connections
 from django.test import Client
 
 from jobs import queue
+from jobs.outage import Outage
 from scheduler import health
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +41,7 @@ def move_postgresql(monkeypatch, port):
 def move_redis(monkeypatch, port):
     away = redis.Redis(port=port, socket_timeout=2, socket_connect_timeout=2)
     monkeypatch.setattr(queue, "_redis", lambda: away)
-    monkeypatch.setattr(queue, "_left_alone_until", 0.0)  # a Redis that hung here is asked again by the next test
+    monkeypatch.setattr(queue, "_outage", Outage("redis", away.ping))  # of this Redis alone
 
 
 def ask(path="/health"):
