@@ -155,12 +155,13 @@ def sentence(tally: Tally) -> str:
 def clauses(tally: Tally) -> Iterator[Clause]:
     """What is taken first, then what is taken by an override, then what is left and why."""
     plain = TAKEN_BY[tally.resolution]
-    yield _clause(tally, plain, tally.taken, [_now(tally, TAKEN[tally.resolution])] * 2, is_taken=True)
-    for outlook in Outlook:
-        if tally.taken[outlook] and outlook not in plain:
-            again = _now(tally, ("would be sent once more", "queued to be sent once more"))
-            words = [f"{verb} and {again}" for verb in LEFT[outlook]]
-            yield _clause(tally, {outlook}, tally.taken, words, is_taken=True)
+    overridden = [outlook for outlook in Outlook if tally.taken[outlook] and outlook not in plain]
+    if not overridden or any(tally.taken[outlook] for outlook in plain):
+        words = TAKEN[tally.resolution][0 if tally.is_preview else 1]
+        yield _clause(tally, plain, tally.taken, (words, words), is_taken=True)
+    for outlook in overridden:
+        again = " and would be sent once more" if tally.is_preview else ": queued to be sent once more"
+        yield _clause(tally, [outlook], tally.taken, [verb + again for verb in LEFT[outlook]], is_taken=True)
     for reasons in _told_together(tally.resolution):
         if any(tally.left[outlook] for outlook in reasons):
             yield _clause(tally, reasons, tally.left, LEFT[reasons[0]], is_taken=False)
@@ -172,10 +173,6 @@ def _told_together(resolution: Resolution) -> list[list[Outlook]]:
         return [[outlook] for outlook in Outlook]
     apart = [Outlook.UNKNOWN, Outlook.ALREADY_DECIDED]
     return [[outlook for outlook in Outlook if outlook not in apart], *([outlook] for outlook in apart)]
-
-
-def _now(tally: Tally, words: Sequence[str]) -> str:
-    return words[0] if tally.is_preview else words[1]
 
 
 def _clause(

@@ -70,6 +70,14 @@ def resolve(
     log.info("unknown_decided", dead_letter=dead_letter, job_id=str(waiting.job_id), decision=decision.value, by=by)
 
 
+def as_decision(word: str) -> Decision:
+    """Raises InvalidRequest naming `decision`."""
+    try:
+        return Decision(word)
+    except ValueError:
+        raise InvalidRequest.field("decision", f"One of {', '.join(Decision)}.") from None
+
+
 def clean_note(note: str | None, *, is_required: bool = False) -> str:
     """Why somebody decides so: one line of plain text. Raises InvalidRequest naming `note`."""
     line = " ".join((note or "").split())

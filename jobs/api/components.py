@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from jobs import payloads, requests
-from jobs.api import auth, problems, shapes
+from jobs.api import auth, problems, selections, shapes
+from jobs.api.schema import OPTIONAL_BODY
 
 REF = "#/components/schemas/{name}"
 ANSWERS = (
@@ -20,7 +21,13 @@ ANSWERS = (
     shapes.JobPage,
     shapes.DeadLetter,
     shapes.DeadLetterPage,
-    shapes.DecisionRequest,
+    shapes.ManyDecided,
+    selections.RequeueRequest,
+    selections.DiscardRequest,
+    selections.DecisionRequest,
+    selections.RedriveRequest,
+    selections.DiscardManyRequest,
+    selections.ResolveManyRequest,
     shapes.WorkerList,
     shapes.Health,
     shapes.Alive,
@@ -100,7 +107,7 @@ def _with_type(schema: dict[str, Any], type_: str) -> dict[str, Any]:
 def _share(operation: dict[str, Any]) -> None:
     operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/CorrelationId"})
     if "requestBody" in operation:
-        operation["requestBody"]["required"] = True
+        operation["requestBody"]["required"] = not operation.pop(OPTIONAL_BODY, False)
     for status, response in operation["responses"].items():
         headers = response.setdefault("headers", {})
         headers["X-Correlation-ID"] = {"$ref": "#/components/headers/CorrelationId"}

@@ -13,11 +13,14 @@ from jobs.api.filters import dead_letter_lookups
 from jobs.api.paging import LARGEST_ID, as_number, page
 from jobs.api.parsers import read_shape
 from jobs.api.schema import PAGING, describe, query
-from jobs.errors import InvalidRequest, NotFound
+from jobs.api.selections import DecisionRequest, DiscardRequest, RequeueRequest
+from jobs.decisions import as_decision, clean_note
+from jobs.errors import NotFound
 from jobs.models import DeadLetter
-from jobs.states import Decision, Reason
+from jobs.states import Reason
 
 MISSING = {401: "token_not_valid", 404: "not_found"}
+REFUSALS = MISSING | {400: "invalid", 409: "too_late", 413: "too_large"}
 
 
 class DeadLettersView(View):
@@ -29,6 +32,9 @@ class DeadLettersView(View):
         problems={400: "invalid", 401: "token_not_valid"},
         parameters=[
             query("reason", "Why it died; `unknown` lists what waits for a decision.", enum=list(Reason)),
+            query("type", "The type of its job."),
+            query("since", "Died at this time or later.", format="date-time"),
+            query("until", "Died before this time.", format="date-time"),
             query("resolved", "Whether somebody has decided it.", enum=["true", "false"]),
             *PAGING,
         ],
@@ -69,12 +75,19 @@ class RequeueView(OneDeadLetterView):
     @describe(
         id="requeueFailedJob",
         summary="Try a dead job again, with a new budget of attempts",
+        description="409 `already_sent` when another job of its key was sent, unless the body says "
+        '`{"override": true, "note": "why"}`; 409 `in_flight` while another job of its key is on its way.',
         tag="dead letters",
-        answers={200: ("DeadLetter", "Decided: `resolution` is `requeued`, and its job is queued.")},
-        problems=MISSING | {409: "too_late"},
+        request="RequeueRequest",
+        request_is_optional=True,
+        request_examples=examples.REQUEUES,
+        answers={200: ("DeadLetter", "Decided: `resolution` is `requeued` or `override`, and its job is queued.")},
+        problems=REFUSALS,
     )
     def post(self, request: Request, id: int) -> Response:
-        decisions.requeue(self.own(id).id, by=self.caller_id)
+        body = read_shape(request._request, RequeueRequest, empty=RequeueRequest())
+        note = clean_note(body.note, is_required=body.override)
+        decisions.requeue(self.own(id).id, by=self.caller_id, note=note, override=body.override)
         return self.answer(id)
 
 
@@ -83,11 +96,14 @@ class DiscardView(OneDeadLetterView):
         id="discardFailedJob",
         summary="Put a dead letter aside for good",
         tag="dead letters",
+        request="DiscardRequest",
+        request_is_optional=True,
         answers={200: ("DeadLetter", "Decided: `resolution` is `discarded`; its job stays failed.")},
-        problems=MISSING | {409: "too_late"},
+        problems=REFUSALS,
     )
     def post(self, request: Request, id: int) -> Response:
-        decisions.discard(self.own(id).id, by=self.caller_id)
+        body = read_shape(request._request, DiscardRequest, empty=DiscardRequest())
+        decisions.discard(self.own(id).id, by=self.caller_id, note=clean_note(body.note))
         return self.answer(id)
 
 
@@ -98,21 +114,15 @@ class ResolveView(OneDeadLetterView):
         tag="dead letters",
         request="DecisionRequest",
         request_examples=examples.DECISIONS,
-        answers={200: ("DeadLetter", "Decided, with who and when on record.")},
-        problems=MISSING | {400: "invalid", 409: "too_late", 413: "too_large"},
+        answers={200: ("DeadLetter", "Decided, with who, when and why on record.")},
+        problems=REFUSALS,
     )
     def post(self, request: Request, id: int) -> Response:
-        decision = _decision(read_shape(request._request, shapes.DecisionRequest).decision)
-        decisions.resolve(self.own(id).id, decision, by=self.caller_id)
+        body = read_shape(request._request, DecisionRequest)
+        decision, note = as_decision(body.decision), clean_note(body.note)
+        decisions.resolve(self.own(id).id, decision, by=self.caller_id, note=note)
         return self.answer(id)
 
 
 def _with_jobs() -> QuerySet[DeadLetter]:
-    return DeadLetter.objects.select_related("job")
-
-
-def _decision(text: str) -> Decision:
-    try:
-        return Decision(text)
-    except ValueError:
-        raise InvalidRequest.field("decision", f"One of {', '.join(Decision)}.") from None
+    return DeadLetter.objects.select_related("job", "resolved_by")

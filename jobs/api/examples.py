@@ -22,7 +22,29 @@ JOBS: dict[str, Any] = {
 }
 NAMED_JOBS: dict[str, Any] = {"email": {"name": "email", "payload": EMAIL}}
 DECISIONS: dict[str, Any] = {
-    "it arrived": {"decision": "mark_sent"},
+    "it arrived": {"decision": "mark_sent", "note": "Ann says that she has it."},
     "send it again": {"decision": "send_again"},
     "let it be": {"decision": "drop"},
+}
+REQUEUES: dict[str, Any] = {
+    "try again": {"note": "The mailbox exists now."},
+    "once more, though another job of its key was sent": {"override": True, "note": "Ann deleted it by mistake."},
+}
+REDRIVES: dict[str, Any] = {
+    "what would happen": {"reason": "exhausted", "since": "2031-05-01T08:00:00Z", "until": "2031-05-01T12:00:00Z"},
+    "do it": {"reason": "exhausted", "preview": False, "note": "The relay is back."},
+    "also what may have been sent": {
+        "reason": "unknown",
+        "preview": False,
+        "override": ["unknown"],
+        "note": "One-time codes: twice is better than never.",
+    },
+}
+DISCARDS: dict[str, Any] = {
+    "what would happen": {"reason": "permanent"},
+    "do it": {"reason": "invalid", "preview": False, "note": "A broken release; all were sent by the next."},
+}
+RESOLUTIONS: dict[str, Any] = {
+    "what would happen": {"decision": "mark_sent", "reason": "unknown", "type": "email"},
+    "do it": {"decision": "mark_sent", "reason": "unknown", "preview": False, "note": "The relay's log has them all."},
 }

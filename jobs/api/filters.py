@@ -13,6 +13,7 @@ from jobs.errors import InvalidRequest
 from jobs.states import Reason, Status
 
 CLOCK_SKEW = timedelta(minutes=5)  # ids carry the API's clock, created_at PostgreSQL's
+EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)  # no id is older
 
 PAGING = ("limit", "cursor")  # paging.py reads these
 
@@ -25,8 +26,13 @@ def job_lookups(params: Mapping[str, str]) -> dict[str, Any]:
 
 
 def dead_letter_lookups(params: Mapping[str, str]) -> dict[str, Any]:
-    """Django lookups for `reason` and `resolved`. Raises InvalidRequest."""
-    return _read(params, {"reason": _reason, "resolved": _resolved})
+    """Django lookups for `reason`, `type`, `since`, `until` and `resolved`. Raises InvalidRequest."""
+    return _read(params, SELECTION | {"resolved": _resolved})
+
+
+def selection_lookups(params: Mapping[str, str]) -> dict[str, Any]:
+    """Django lookups for what may select dead letters in a body. Raises InvalidRequest."""
+    return _read(params, SELECTION)
 
 
 def _read(params: Mapping[str, str], known: dict[str, Lookup]) -> dict[str, Any]:
@@ -77,16 +83,32 @@ def _recipient(text: str) -> dict[str, Any]:
 
 def _since(text: str) -> dict[str, Any]:
     """The time itself decides; the id, which begins with it, lets the index skip what is older."""
+    since = _time(text)
+    return {"created_at__gte": since, "id__gte": _first_id(max(since, EARLIEST) - CLOCK_SKEW)}
+
+
+def _died_since(text: str) -> dict[str, Any]:
+    return {"died_at__gte": _time(text)}
+
+
+def _died_until(text: str) -> dict[str, Any]:
+    return {"died_at__lt": _time(text)}
+
+
+def _time(text: str) -> datetime:
     try:
-        since = datetime.fromisoformat(text)
-        if since.tzinfo is None:
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is None:
             raise ValueError
-        return {"created_at__gte": since, "id__gte": _first_id(since.astimezone(UTC) - CLOCK_SKEW)}
+        return at.astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("A time with its zone, for example 2030-01-31T12:00:00Z (write + as %2B).") from None
 
 
 def _first_id(at: datetime) -> UUID:
     """The smallest UUIDv7 (RFC 9562 §5.7) of this millisecond."""
-    milliseconds = max(0, int(at.timestamp() * 1000))
+    milliseconds = int(at.timestamp() * 1000)
     return UUID(int=milliseconds << 80 | 0x7 << 76 | 0b10 << 62)
+
+
+SELECTION: dict[str, Lookup] = {"reason": _reason, "type": _type, "since": _died_since, "until": _died_until}

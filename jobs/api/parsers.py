@@ -40,9 +40,12 @@ def read_job(request: HttpRequest) -> Any:
     return body
 
 
-def read_shape(request: HttpRequest, shape: type[S]) -> S:
-    """The body as this shape. Raises InvalidRequest naming every field that does not fit."""
-    body = read_json(request)
+def read_shape(request: HttpRequest, shape: type[S], *, empty: S | None = None) -> S:
+    """The body as this shape; an empty one is `empty`, if given. Raises InvalidRequest naming all that does not fit."""
+    raw = read_bytes(request, limit=tunables().max_body_bytes)
+    if empty is not None and not raw.strip():
+        return empty
+    body = decode(raw)
     try:
         return msgspec.convert(body, shape)
     except msgspec.ValidationError as error:

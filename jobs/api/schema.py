@@ -11,6 +11,7 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
+OPTIONAL_BODY = "x-body-is-optional"  # between here and components.py, which takes it out again
 JSON, PROBLEM_JSON = "application/json", "application/problem+json"
 
 IDEMPOTENCY_KEY = OpenApiParameter(
@@ -48,6 +49,7 @@ def describe(
     problems: dict[int, str] | None = None,
     description: str = "",
     request: str | None = None,
+    request_is_optional: bool = False,
     request_examples: dict[str, Any] | None = None,
     answer_headers: dict[int, Sequence[str]] | None = None,
     parameters: Sequence[OpenApiParameter] = (),
@@ -71,6 +73,7 @@ def describe(
         request={JSON: _ref(request)} if request else None,
         responses=responses,
         parameters=[*parameters, *_headers(answer_headers or {})],
+        extensions={OPTIONAL_BODY: True} if request_is_optional else None,
         examples=[OpenApiExample(name, value, request_only=True) for name, value in (request_examples or {}).items()],
     )
 

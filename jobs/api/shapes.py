@@ -10,8 +10,10 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from jobs import models
+from jobs.bulk_decisions import Tally, sentence
 from jobs.intake import Accepted
-from jobs.states import Decision, Priority, Reason, Resolution, Status, WorkerState
+from jobs.resolutions import Outlook
+from jobs.states import Priority, Reason, Resolution, Status, WorkerState
 
 
 class AcceptedJob(Struct, frozen=True, kw_only=True):
@@ -82,6 +84,40 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     payload: dict[str, Any] | None
     died_at: datetime
     resolution: Resolution | None
+    resolved_at: datetime | None
+    resolved_by: Annotated[
+        str | None, Meta(description="Who decided it; null with a `resolution`: the machine, by policy or by evidence.")
+    ]
+    note: Annotated[str | None, Meta(description="Why, in the words of whoever decided it.")]
+    evidence: Annotated[
+        list[dict[str, Any]], Meta(description="What the provider said when it was asked about an unknown, in order.")
+    ]
+
+
+class DeadLetterCounts(Struct, frozen=True, kw_only=True):
+    """How many dead letters stand how."""
+
+    would_send: Annotated[int, Meta(description="Dead, and their keys are free: a requeue sends them.")]
+    already_sent: Annotated[int, Meta(description="Another job of the same key was sent.")]
+    unknown: Annotated[int, Meta(description="Nobody can know whether they were sent; they wait for a decision.")]
+    in_flight: Annotated[int, Meta(description="Another job of the same key is on its way, undecided, or among these.")]
+    expired: Annotated[int, Meta(description="`expires_at` is over: they would not be sent.")]
+    dropped: Annotated[int, Meta(description="Their keys were closed by dropping an unknown.")]
+    no_payload: Annotated[int, Meta(description="Retention took the body.")]
+    already_decided: Annotated[int, Meta(description="By somebody, by a policy or by a late reply.")]
+
+
+class ManyDecided(Struct, frozen=True, kw_only=True):
+    """What was, or in a preview would be, done with the selected dead letters."""
+
+    preview: Annotated[bool, Meta(description="`true`: nothing was changed.")]
+    summary: Annotated[str, Meta(examples=["312 would be sent; 4 already have it; 2 are unknown."])]
+    decided: Annotated[int, Meta(description="How many were, or would be, decided as asked.")]
+    counts: Annotated[DeadLetterCounts, Meta(description="All that were looked at.")]
+    examples: Annotated[dict[str, list[int]], Meta(description="The first few ids of each of the `counts`.")]
+    continue_after: Annotated[
+        int | None, Meta(description="There are more: send this as `after` for the rest. Null: these were all.")
+    ]
 
 
 class Worker(Struct, frozen=True, kw_only=True):
@@ -94,20 +130,6 @@ class Worker(Struct, frozen=True, kw_only=True):
     in_flight: int
     completed: int
     started_at: datetime
-
-
-class DecisionRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a person decides about an unknown."""
-
-    decision: Annotated[
-        str,
-        Meta(
-            description="`mark_sent`: it arrived. `send_again`: it did not, or twice is better than never. "
-            "`drop`: let it be.",
-            examples=["mark_sent"],
-            extra_json_schema={"enum": list(Decision)},
-        ),
-    ]
 
 
 class JobPage(Struct, frozen=True, kw_only=True):
@@ -178,12 +200,23 @@ def job(row: models.Job) -> Job:
 
 
 def dead_letters(rows: Iterable[models.DeadLetter]) -> list[DeadLetter]:
-    """With the attempts of all their jobs, in one more query. The rows must have their `job`."""
+    """With the attempts of all their jobs, in one more query. The rows must have their `job` and `resolved_by`."""
     rows = list(rows)
     history: dict[UUID, list[Attempt]] = {row.job_id: [] for row in rows}
     for attempt in models.Attempt.objects.filter(job_id__in=history).order_by("id"):
         history[attempt.job_id].append(_attempt(attempt))
     return [_dead_letter(row, history[row.job_id]) for row in rows]
+
+
+def many_decided(tally: Tally) -> ManyDecided:
+    return ManyDecided(
+        preview=tally.is_preview,
+        summary=sentence(tally),
+        decided=tally.decided,
+        counts=DeadLetterCounts(**{outlook.value: tally.counts[outlook] for outlook in Outlook}),
+        examples={outlook.value: tally.examples.get(outlook, []) for outlook in Outlook},
+        continue_after=tally.continue_after,
+    )
 
 
 def worker(row: Any, *, lease_seconds: float) -> Worker:
@@ -211,6 +244,10 @@ def _dead_letter(row: models.DeadLetter, attempts: list[Attempt]) -> DeadLetter:
         payload=row.job.payload,
         died_at=row.died_at,
         resolution=Resolution(row.resolution) if row.resolution else None,
+        resolved_at=row.resolved_at,
+        resolved_by=row.resolved_by.get_username() if row.resolved_by else None,
+        note=row.note or None,
+        evidence=row.evidence,
     )
 
 

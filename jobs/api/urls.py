@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from jobs.api import auth, dead_letters, jobs, workers
+from jobs.api import auth, bulk_decisions, dead_letters, jobs, workers
 
 urlpatterns = [
     path("signup", auth.SignupView.as_view(), name="signup"),
@@ -16,6 +16,9 @@ urlpatterns = [
     path("jobs/<uuid:id>", jobs.JobView.as_view(), name="job"),
     path("jobs/<uuid:id>/cancel", jobs.CancelJobView.as_view(), name="cancel_job"),
     path("failedJobs", dead_letters.DeadLettersView.as_view(), name="dead_letters"),
+    path("failedJobs/redrive", bulk_decisions.RedriveView.as_view(), name="redrive"),
+    path("failedJobs/discard", bulk_decisions.DiscardManyView.as_view(), name="discard_many"),
+    path("failedJobs/resolve", bulk_decisions.ResolveManyView.as_view(), name="resolve_many"),
     path("failedJobs/<int:id>", dead_letters.DeadLetterView.as_view(), name="dead_letter"),
     path("failedJobs/<int:id>/requeue", dead_letters.RequeueView.as_view(), name="requeue"),
     path("failedJobs/<int:id>/discard", dead_letters.DiscardView.as_view(), name="discard"),

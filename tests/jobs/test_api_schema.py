@@ -13,6 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from jobs.api import examples
 from tests.jobs.conftest import EMAIL, Caller, make_dead_letter, make_job
 
+OPTIONAL_BODIES = {"requeueFailedJob", "discardFailedJob"}
 NOT_DESCRIBED = {"/", "/schema", "/docs", "/admin", "/inbox"}  # pages, and the document itself
 
 
@@ -85,7 +86,7 @@ def test_every_operation_has_a_name_a_summary_and_the_problems_that_can_happen(d
             assert {"401", "500", "503"} <= set(o["responses"])
         if "requestBody" in o:
             assert {"400", "413"} <= set(o["responses"])
-            assert o["requestBody"]["required"]
+            assert o["requestBody"]["required"] is (o["operationId"] not in OPTIONAL_BODIES)
 
 
 def test_every_component_that_is_named_exists_and_is_used(document):
@@ -112,6 +113,26 @@ def test_the_example_of_a_named_job_fits_its_schema_and_is_accepted(caller, docu
     assert caller.post("/submit_job", example).status_code == 201
 
 
+DECISIONS = [
+    ("/failedJobs/{id}/requeue", examples.REQUEUES),
+    ("/failedJobs/{id}/resolve", examples.DECISIONS),
+    ("/failedJobs/redrive", examples.REDRIVES),
+    ("/failedJobs/discard", examples.DISCARDS),
+    ("/failedJobs/resolve", examples.RESOLUTIONS),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "example"), [(path, example) for path, examples_ in DECISIONS for example in examples_.values()]
+)
+def test_every_example_of_a_decision_fits_its_schema_and_is_understood(caller, document, path, example):
+    letter = make_dead_letter(caller.user, reason="unknown" if path.endswith("}/resolve") else "permanent")
+    body = operation(document, "POST", path)["requestBody"]["content"]["application/json"]
+
+    check(document, body["schema"], example)
+    assert caller.post(path.replace("{id}", str(letter.id)), example).status_code == 200
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -135,7 +156,7 @@ def test_what_the_schema_refuses_the_api_refuses(caller, document, body):
 def test_every_answer_is_one_that_the_document_promises(caller, nobody, document):
     job = make_job(caller.user, status="failed", last_error={"kind": "refused", "code": 550, "detail": "No"})
     dead = make_dead_letter(caller.user)
-    unknown = make_dead_letter(caller.user, reason="unknown")
+    unknown, other = (make_dead_letter(caller.user, reason="unknown") for _ in range(2))
     missing = "019b0000-0000-7000-8000-000000000000"
     calls: list[tuple[Caller, str, str, str, object]] = [
         (caller, "POST", "/addJob", "/addJob", {"email": "ann@example.org", "name": "Ann"}),
@@ -150,9 +171,15 @@ def test_every_answer_is_one_that_the_document_promises(caller, nobody, document
         (caller, "GET", "/failedJobs", "/failedJobs", None),
         (caller, "GET", "/failedJobs/{id}", f"/failedJobs/{dead.id}", None),
         (caller, "POST", "/failedJobs/{id}/requeue", f"/failedJobs/{dead.id}/requeue", None),
+        (caller, "POST", "/failedJobs/{id}/requeue", f"/failedJobs/{other.id}/requeue", None),
+        (caller, "POST", "/failedJobs/redrive", "/failedJobs/redrive", {"ids": [other.id, dead.id]}),
+        (caller, "POST", "/failedJobs/redrive", "/failedJobs/redrive", {}),
+        (caller, "POST", "/failedJobs/discard", "/failedJobs/discard", {"type": "email", "preview": False}),
         (caller, "POST", "/failedJobs/{id}/discard", f"/failedJobs/{dead.id}/discard", None),
         (caller, "POST", "/failedJobs/{id}/resolve", f"/failedJobs/{unknown.id}/resolve", {"decision": "drop"}),
         (caller, "POST", "/failedJobs/{id}/resolve", f"/failedJobs/{unknown.id}/resolve", {"decision": "x"}),
+        (caller, "POST", "/failedJobs/resolve", "/failedJobs/resolve", {"reason": "unknown", "decision": "drop"}),
+        (caller, "GET", "/failedJobs/{id}", f"/failedJobs/{unknown.id}", None),
         (caller, "GET", "/workers", "/workers", None),
         (nobody, "POST", "/login", "/login", {"username": "x", "password": "y"}),
         (nobody, "POST", "/signup", "/signup", {"username": "x", "password": "y"}),
