@@ -12,7 +12,7 @@ import structlog
 from jobs import queue, resolutions, transitions
 from jobs.errors import InvalidRequest, NotFound, TooLate
 from jobs.models import Job
-from jobs.states import Decision, Resolution, Status
+from jobs.states import Decision, Status
 
 log = structlog.get_logger(__name__)
 
@@ -47,22 +47,12 @@ def discard(dead_letter: int, *, by: int, note: str = "") -> None:
     log.info("dead_letter_discarded", dead_letter=dead_letter, by=by)
 
 
-def resolve(
-    dead_letter: int,
-    decision: Decision,
-    *,
-    by: int | None,
-    note: str = "",
-    new_budget: bool = True,
-    recorded_as: Resolution | None = None,
-) -> None:
-    """Decide an unknown; `by` is None for the job's own policy, which gives no new budget, and for evidence.
+def resolve(dead_letter: int, decision: Decision, *, by: int | None, note: str = "", new_budget: bool = True) -> None:
+    """Decide an unknown; `by` is None for the job's own policy, which gives no new budget.
 
     Raises NotFound, or TooLate when somebody, or a late reply, was first.
     """
-    dedupe_hash, waiting = resolutions.resolve(
-        dead_letter, decision, by=by, note=note, new_budget=new_budget, recorded_as=recorded_as
-    )
+    dedupe_hash, waiting = resolutions.resolve(dead_letter, decision, by=by, note=note, new_budget=new_budget)
     if decision is Decision.SEND_AGAIN:
         queue.push([waiting])
     elif decision is Decision.MARK_SENT:

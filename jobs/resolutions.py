@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from jobs.claims import Waiting
@@ -140,16 +140,13 @@ def _resolve(
     by: int | None,
     note: str,
     new_budget: bool = True,
-    recorded_as: Resolution | None = None,
 ) -> set[int]:
-    resolution = recorded_as or Resolution(decision)
     looks = sorted(looks, key=lambda one: one.dedupe_hash)  # the lock order of deliveries
     keys = {"hashes": [one.dedupe_hash for one in looks], "dead_letters": [one.id for one in looks]}
     rows = run("decide_deliveries", **keys, decision=decision.value) if looks else []
     if rows:
-        how = {"decision": decision.value, "resolution": resolution.value, "new_budget": new_budget}
-        run("decide_jobs", ids=[row.id for row in rows], **how)
-    return _write([row.dead_letter for row in rows], resolution, by=by, note=note)
+        run("decide_jobs", ids=[row.id for row in rows], decision=decision.value, new_budget=new_budget)
+    return _write([row.dead_letter for row in rows], Resolution(decision), by=by, note=note)
 
 
 def _write(dead_letters: Sequence[int], resolution: Resolution, *, by: int | None, note: str) -> set[int]:
@@ -170,17 +167,14 @@ def resolve(
     by: int | None,
     note: str = "",
     new_budget: bool = True,
-    recorded_as: Resolution | None = None,
 ) -> tuple[bytes, Waiting]:
     """Decide an unknown, naming the episode. The key's hash (for L1, once sent) and the job.
 
-    `recorded_as` says by whose word, where it is nobody's decision: a provider's evidence.
     Raises NotFound, or TooLate when somebody, or a late reply, was first.
     """
     looks = _lock_and_look([dead_letter])
-    how: dict[str, Any] = {"new_budget": new_budget, "recorded_as": recorded_as}
     unknown = [one for one in looks if one.outlook is Outlook.UNKNOWN]
-    done = _resolve(unknown, decision, by=by, note=note, **how)
+    done = _resolve(unknown, decision, by=by, note=note, new_budget=new_budget)
     one = _the_one(Decided(looks, done), Resolution(decision))
     return one.dedupe_hash, Waiting(one.job_id, one.priority)
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
+import msgspec
 from msgspec import Meta, Struct
 
 from jobs import models
@@ -72,6 +73,15 @@ class Attempt(Struct, frozen=True, kw_only=True):
     ended_at: datetime
 
 
+class Evidence(Struct, frozen=True, kw_only=True):
+    """What a provider said when it was asked whether it had the message."""
+
+    asked_at: datetime | None
+    source: Annotated[str, Meta(description="What was asked: a provider's log, its book, its API.")]
+    accepted: Annotated[bool | None, Meta(description="Null: it could not say.")]
+    detail: str
+
+
 class DeadLetter(Struct, frozen=True, kw_only=True):
     """A job that needs, or needed, somebody's eyes. Undecided while `resolution` is null."""
 
@@ -90,7 +100,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     ]
     note: Annotated[str | None, Meta(description="Why, in the words of whoever decided it.")]
     evidence: Annotated[
-        list[dict[str, Any]], Meta(description="What the provider said when it was asked about an unknown, in order.")
+        list[Evidence], Meta(description="What its provider said when it was asked about an unknown, in order.")
     ]
 
 
@@ -247,7 +257,7 @@ def _dead_letter(row: models.DeadLetter, attempts: list[Attempt]) -> DeadLetter:
         resolved_at=row.resolved_at,
         resolved_by=row.resolved_by.get_username() if row.resolved_by else None,
         note=row.note or None,
-        evidence=row.evidence,
+        evidence=msgspec.convert(row.evidence, list[Evidence]),
     )
 
 

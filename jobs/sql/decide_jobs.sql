@@ -3,8 +3,7 @@
 UPDATE jobs_job AS j SET
     status = CASE %(decision)s::text WHEN 'mark_sent' THEN 'completed' WHEN 'drop' THEN 'failed' ELSE 'queued' END,
     finished_at = CASE WHEN %(decision)s::text = 'send_again' THEN NULL ELSE now() END,
-    result = CASE WHEN %(decision)s::text = 'mark_sent' THEN jsonb_build_object('resolution', %(resolution)s::text)
-                  ELSE j.result END,
+    result = CASE WHEN %(decision)s::text = 'mark_sent' THEN '{"resolution": "mark_sent"}'::jsonb ELSE j.result END,
     in_doubt = %(decision)s::text = 'send_again',
     attempts = CASE WHEN %(decision)s::text = 'send_again' AND %(new_budget)s THEN 0 ELSE j.attempts END,
     deaths = CASE WHEN %(decision)s::text = 'send_again' THEN 0 ELSE j.deaths END,

@@ -205,7 +205,7 @@ def test_every_decision_is_recorded_with_who_when_and_why(caller, rung, reason, 
 
 
 def test_what_the_machine_decided_has_no_name(caller, unknown):
-    said = [{"provider": "main", "accepted": True, "at": "2031-05-01T08:00:00Z"}]
+    said = [{"asked_at": "2031-05-01T08:00:00Z", "source": "main's log", "accepted": True, "detail": "250 OK"}]
     DeadLetter.objects.filter(id=unknown.id).update(evidence=said, resolution="evidence", resolved_at=timezone.now())
 
     answer = caller.get(f"/failedJobs/{unknown.id}").json()
