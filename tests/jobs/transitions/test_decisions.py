@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from jobs import resolutions, transitions
-from jobs.errors import NotFound, TooLate
+from jobs.errors import AlreadySent, InFlight, NotFound, TooLate
 from jobs.models import DeadLetter, Job
-from jobs.states import Decision, Outcome
+from jobs.resolutions import OVERRIDABLE, TAKEN_BY, Outlook
+from jobs.states import Decision, Outcome, Resolution
 from tests.jobs.transitions.builders import (
     OTHER_WORKER,
     a_job,
     a_stranger,
+    ago,
     an_owner,
     claimed,
     decide,
@@ -23,6 +25,7 @@ from tests.jobs.transitions.builders import (
     hash_of,
     held,
     letter,
+    mark,
     marked,
     nothing_moves,
     rescue,
@@ -117,17 +120,17 @@ def test_a_job_that_does_not_exist_is_not_cancelled():
         (Decision.DROP, ("failed", "dropped")),
     ],
 )
-def test_a_decision_moves_job_and_delivery_and_is_recorded_with_who_and_when(decision, expected):
+def test_a_decision_moves_job_and_delivery_and_is_recorded_with_who_when_and_why(decision, expected):
     claim = unknown(key="k", priority="high")
     dead_letter = letter(claim)
 
-    dedupe_hash, waiting = resolutions.resolve(dead_letter, decision, by=an_owner("eve").pk)
+    dedupe_hash, waiting = resolutions.resolve(dead_letter, decision, by=an_owner("eve").pk, note="She says so.")
 
     assert where(claim) == expected
     assert bytes(dedupe_hash) == hash_of("k")
     assert waiting == (claim.job_id, "high")
     record = DeadLetter.objects.get(pk=dead_letter)
-    assert (record.resolution, record.resolved_by) == (decision.value, an_owner("eve"))
+    assert (record.resolution, record.resolved_by, record.note) == (decision.value, an_owner("eve"), "She says so.")
     assert record.resolved_at is not None
 
 
@@ -268,6 +271,186 @@ def test_a_requeue_is_done_once():
 
     with nothing_moves(claim), pytest.raises(TooLate):
         resolutions.requeue(letter(claim, "permanent"), by=None)
+
+
+# ── What was sent is not sent again ───────────────────────────────────────────────────────────
+
+
+def test_a_job_whose_key_was_sent_by_another_is_not_requeued():
+    """It would be completed as a duplicate, and read as if this decision had sent it."""
+    claim = failed(key="k")
+    other = sent(key="k")
+
+    with nothing_moves(claim, other), pytest.raises(AlreadySent, match=str(other.job_id)):
+        resolutions.requeue(letter(claim, "permanent"), by=None)
+
+
+@pytest.mark.parametrize("build", [gated, marked, unknown])
+def test_a_job_whose_key_another_has_is_not_requeued_until_that_ones_outcome_is_known(build):
+    claim = failed(key="k")
+    rival = build(key="k")
+
+    with nothing_moves(claim, rival), pytest.raises(InFlight, match=str(rival.job_id)):
+        resolutions.requeue(letter(claim, "permanent"), by=None, override=True, note="Now.")
+
+
+def test_a_job_whose_key_was_dropped_later_is_not_requeued():
+    """It would run into the closed gate and come back as a dead letter of another reason."""
+    claim = failed(key="k")
+    dropped(key="k")
+
+    with nothing_moves(claim), pytest.raises(TooLate, match="another key"):
+        resolutions.requeue(letter(claim, "permanent"), by=None, override=True, note="Now.")
+
+
+def test_a_job_whose_time_is_over_is_not_requeued():
+    claim = failed()
+    set_job(claim, expires_at=ago(1))
+
+    with nothing_moves(claim), pytest.raises(TooLate, match="expires_at"):
+        resolutions.requeue(letter(claim, "permanent"), by=None)
+
+
+def overridden(claim, note="She deleted it."):
+    resolutions.requeue(letter(claim, "permanent"), by=an_owner("eve").pk, note=note, override=True)
+    return claim.job_id
+
+
+def test_an_override_sends_once_more_and_its_record_says_who_when_and_why():
+    claim = failed(key="k")
+    other = sent(key="k")
+
+    again = claimed(overridden(claim))
+
+    assert gate(again).admitted == {again.token}
+    assert mark(again)
+    assert settle(again, Outcome.SENT) == "completed"
+    record = DeadLetter.objects.get(job_id=claim.job_id)
+    assert (record.resolution, record.resolved_by, record.note) == ("override", an_owner("eve"), "She deleted it.")
+    assert record.resolved_at is not None
+    assert where(other) == ("completed", "sent")
+    assert facts(claim).job.duplicate_of is None
+
+
+def test_an_override_opens_the_key_for_nobody_else():
+    claim = failed(key="k")
+    other = sent(key="k")
+    overridden(claim)
+
+    late = claimed(key="k")
+
+    assert gate(late).duplicates == {late.token}
+    assert facts(late).job.duplicate_of == other.job_id
+
+
+def test_an_override_keeps_the_key_that_the_client_gave():
+    claim = failed(key="k")
+    sent(key="k")
+
+    overridden(claim)
+
+    assert facts(claim).job.dedupe_key == "k"
+
+
+def test_a_job_that_fails_after_its_override_may_use_the_permission_that_it_has():
+    """Its one message more was not sent; a plain requeue of it breaks no promise."""
+    claim = failed(key="k")
+    sent(key="k")
+    second = failed(claimed(overridden(claim)))
+
+    resolutions.requeue(letter(second, "permanent"), by=None)
+
+    assert sent(claimed(claim.job_id))
+
+
+def test_two_overrides_of_one_key_are_two_permissions():
+    first, second = failed(key="k"), failed(key="k")
+    sent(key="k")
+
+    for claim in (first, second):
+        sent(claimed(overridden(claim)))
+
+    assert {where(claim) for claim in (first, second)} == {("completed", "sent")}
+
+
+def test_the_zombie_of_an_overridden_job_moves_nothing():
+    """Its claim is of the old hash, and that row is somebody else's."""
+    claim = failed(key="k")
+    sent(key="k")
+    overridden(claim)
+
+    with nothing_moves(claim):
+        for outcome in (Outcome.SENT, Outcome.TRANSIENT, Outcome.UNKNOWN):
+            assert settle(claim, outcome) is None
+        assert not mark(claim)
+
+
+def test_an_override_without_anything_to_override_is_a_plain_requeue():
+    claim = failed(key="k")
+
+    resolutions.requeue(letter(claim, "permanent"), by=None, override=True, note="Just in case.")
+
+    assert facts(claim).letters == [("permanent", "requeued")]
+    assert bytes(facts(claim).job.dedupe_hash) == hash_of("k")
+
+
+# ── Many ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def every_kind():
+    """Claims of dead jobs, by how their dead letters stand."""
+    claims = {outlook: failed(key=outlook.value) for outlook in Outlook}
+    claims[Outlook.UNKNOWN] = unknown(key="unknown one")
+    sent(key=Outlook.ALREADY_SENT.value)
+    gated(key=Outlook.IN_FLIGHT.value)
+    dropped(key=Outlook.DROPPED.value)
+    set_job(claims[Outlook.EXPIRED], expires_at=ago(1))
+    set_job(claims[Outlook.NO_PAYLOAD], payload=None)
+    resolutions.discard(letter(claims[Outlook.ALREADY_DECIDED], "permanent"), by=None)
+    return claims
+
+
+def letters_of(claims):
+    return {DeadLetter.objects.get(job_id=claim.job_id).pk: outlook for outlook, claim in claims.items()}
+
+
+def test_every_dead_letter_stands_in_exactly_one_way():
+    expected = letters_of(every_kind())
+
+    assert {one.id: one.outlook for one in resolutions.look(expected)} == expected
+
+
+@pytest.mark.parametrize("resolution", [r for r in Resolution if r in TAKEN_BY])
+@pytest.mark.parametrize("overrides", [set(), OVERRIDABLE], ids=["plain", "overridden"])
+def test_a_batch_decides_what_it_may_and_leaves_the_rest_exactly_as_it_was(resolution, overrides):
+    claims = every_kind()
+    letters = letters_of(claims)
+    takes = set(TAKEN_BY[resolution])
+    if resolution is Resolution.REQUEUED:
+        takes |= overrides
+    left = [claim for outlook, claim in claims.items() if outlook not in takes]
+
+    with nothing_moves(*left):
+        decided = resolutions.decide(letters, resolution, by=an_owner("eve").pk, note="So be it.", overrides=overrides)
+
+    assert {letters[id] for id in decided.done} == takes
+    assert {one.id: one.outlook for one in decided.looks} == letters
+    for record in DeadLetter.objects.filter(pk__in=decided.done):
+        assert (record.resolved_by, record.note) == (an_owner("eve"), "So be it.")
+
+
+def test_nothing_is_decided_twice_by_naming_it_twice():
+    claim = failed()
+    dead_letter = letter(claim, "permanent")
+
+    decided = resolutions.decide([dead_letter, dead_letter, 0], Resolution.REQUEUED, by=None)
+
+    assert (len(decided.looks), decided.done) == (1, {dead_letter})
+    assert decided.jobs == [(claim.job_id, "default")]
+
+
+def test_an_empty_batch_decides_nothing():
+    assert resolutions.decide([], Resolution.REQUEUED, by=None) == ([], set())
 
 
 def test_a_discarded_dead_letter_stays_failed_and_is_no_more_asked_about():
