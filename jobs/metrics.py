@@ -20,6 +20,11 @@ JOB_RETRIES = Histogram(
 DUPLICATES = Counter("duplicates_suppressed_total", "Jobs completed without sending, by the tier that knew.", ["tier"])
 SEND_UNKNOWN = Counter("send_unknown_total", "Deliveries whose outcome nobody can know.")
 LEASE_TIMEOUTS = Counter("lease_timeouts_total", "Jobs taken back from workers that fell silent.")
+INQUIRIES = Counter(
+    "provider_inquiries_total",
+    "Questions to providers about unknowns, by source and answer: accepted, not_accepted, cannot_say, no_answer.",
+    ["source", "answer"],
+)
 
 for tier in ("l1", "l2"):
     DUPLICATES.labels(tier=tier)  # told as 0 before the first one

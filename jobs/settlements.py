@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from jobs.claims import Claim
-from jobs.states import Outcome, Reason
+from jobs.states import Outcome, Reason, Resolution
 
 REFUSALS = frozenset({Outcome.TRANSIENT, Outcome.PERMANENT, Outcome.INVALID})
 
@@ -27,6 +27,7 @@ class Settlement:
     detail: str = ""
     took_seconds: float = 0.0
     result: dict[str, Any] = field(default_factory=dict)
+    closes_as: Resolution = Resolution.LATE_REPLY  # what it makes of the claim's open unknown, if there is one
 
     @property
     def is_final(self) -> bool:

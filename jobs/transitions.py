@@ -19,7 +19,7 @@ from jobs.database import move
 from jobs.errors import TooLate
 from jobs.settlements import REFUSALS, Settlement
 from jobs.sql import run
-from jobs.states import DeliveryState, Outcome, Reason, Status
+from jobs.states import DeliveryState, Outcome, Reason, Resolution, Status
 
 
 class Standing(NamedTuple):
@@ -120,7 +120,7 @@ def unmark(claims: Sequence[Claim], *, wait_seconds: float) -> set[int]:
     ours = [c for c in claims if c.token in freed]
     if ours:
         run("unmark_jobs", **job_keys(ours), wait=wait_seconds)
-        run("close_dead_letters", **job_keys(ours))
+        run("close_dead_letters", **job_keys(ours), resolutions=[Resolution.LATE_REPLY.value] * len(ours))
     never_gated = [c for c in claims if c.token not in freed]
     return freed | _put_back_jobs(never_gated, wait_seconds=wait_seconds)
 
@@ -157,9 +157,8 @@ def _settle_sent(settlements: Sequence[Settlement]) -> dict[int, Status]:
     sent = tokens_from("sent_deliveries", delivery_keys(s.claim for s in settlements))
     ours = [s for s in settlements if s.claim.token in sent]
     if ours:
-        keys = job_keys([s.claim for s in ours])
-        run("sent_jobs", **keys, results=[as_json(s.result) for s in ours])
-        run("close_dead_letters", **keys)
+        run("sent_jobs", **job_keys(s.claim for s in ours), results=[as_json(s.result) for s in ours])
+        _close_dead_letters(ours)
     return dict.fromkeys(sent, Status.COMPLETED)
 
 
@@ -189,10 +188,17 @@ def _settle_refused(settlements: Sequence[Settlement]) -> dict[int, Status]:
 
 def _tell_dead_letters(refused: Sequence[tuple[Settlement, Status]]) -> None:
     """A refusal answers the claim's open unknown, unless it is (still) in doubt: that one waits for a person."""
-    answered = [s.claim for s, status in refused if status is not Status.UNKNOWN]
-    run("close_dead_letters", **job_keys(answered))
+    _close_dead_letters([s for s, status in refused if status is not Status.UNKNOWN])
     bury([(s.claim.job_id, s.claim.token, s.reason) for s, status in refused if status is Status.FAILED])
     bury([(s.claim.job_id, s.claim.token, Reason.UNKNOWN) for s, status in refused if status is Status.UNKNOWN])
+
+
+def _close_dead_letters(answered: Sequence[Settlement]) -> None:
+    run(
+        "close_dead_letters",
+        **job_keys(s.claim for s in answered),
+        resolutions=[s.closes_as.value for s in answered],
+    )
 
 
 def _after_refusal(settlement: Settlement, delivery_state: str) -> Status:
@@ -234,9 +240,15 @@ def wake_held(*, limit: int) -> list[Waiting]:
 
 
 @move
-def policy_due(*, patience_seconds: float, limit: int) -> list[tuple[int, str]]:
-    """(dead letter, on_unknown) of unknowns that their job's policy may decide now."""
-    return [(row.id, row.on_unknown) for row in run("policy_due", patience=patience_seconds, limit=limit)]
+def policy_due(
+    *, patience_seconds: float, limit: int, askable: Collection[str] = (), asking_seconds: float = 0.0
+) -> list[tuple[int, str]]:
+    """(dead letter, on_unknown) of unknowns that their job's policy may decide now.
+
+    Providers that are `askable` are asked first, which may take `asking_seconds` beyond the patience.
+    """
+    waits = {"patience": patience_seconds, "askable": list(askable), "asking": asking_seconds}
+    return [(row.id, row.on_unknown) for row in run("policy_due", **waits, limit=limit)]
 
 
 @move

@@ -1,10 +1,11 @@
 -- Unknowns whose job says what to do without a person, once even a zombie's own wait for a reply is over:
 -- until then the other side's word may come and is better. `resend` only while the budget lasts.
+-- A provider that can be asked is asked once more when that wait is over, and before the policy counts.
 -- OFFSET 0: delivery and dead letter are looked up job by job; a join would read whole tables when many are unknown.
 SELECT l.id, j.on_unknown
 FROM jobs_job AS j
 CROSS JOIN LATERAL (
-    SELECT d.claim, d.dot_at FROM jobs_delivery AS d
+    SELECT d.claim, d.dot_at, d.provider FROM jobs_delivery AS d
     WHERE d.dedupe_hash = j.dedupe_hash AND d.job_id = j.id AND d.state = 'unknown' OFFSET 0
 ) AS d
 CROSS JOIN LATERAL (
@@ -13,6 +14,8 @@ CROSS JOIN LATERAL (
 ) AS l
 WHERE j.status = 'unknown' AND j.held_behind IS NULL
   AND (j.on_unknown = 'assume_sent' OR (j.on_unknown = 'resend' AND j.attempts < j.max_attempts))
-  AND d.dot_at < now() - make_interval(secs => %(patience)s::float8)
+  AND d.dot_at < now() - make_interval(secs => %(patience)s::float8
+                                               + CASE WHEN d.provider = ANY(%(askable)s::text[]) THEN %(asking)s::float8
+                                                      ELSE 0 END)
 ORDER BY l.id
 LIMIT %(limit)s

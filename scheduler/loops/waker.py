@@ -9,6 +9,7 @@ from jobs.errors import TooLate
 from jobs.states import Decision, OnUnknown
 
 BATCH = 500
+EVIDENCE_FIRST_SECONDS = 60.0  # for the inquirer to ask once more when the patience is over; it takes seconds
 DECISIONS = {OnUnknown.RESEND: Decision.SEND_AGAIN, OnUnknown.ASSUME_SENT: Decision.MARK_SENT}
 
 
@@ -17,8 +18,7 @@ class Waker:
     every_seconds = 1.0
 
     def __init__(self, conf: Tunables) -> None:
-        # Only then a zombie's own wait for the reply is over, too.
-        self._patience_seconds = conf.lease_seconds + conf.dot_timeout_seconds
+        self._conf = conf
 
     def run_once(self, now: float) -> dict[str, int]:
         decided = self._apply_policies()
@@ -27,7 +27,12 @@ class Waker:
         return {"decided": decided, "woken": len(woken)}
 
     def _apply_policies(self) -> int:
-        due = transitions.policy_due(patience_seconds=self._patience_seconds, limit=BATCH)
+        due = transitions.policy_due(
+            patience_seconds=self._conf.patience_seconds,
+            askable=self._conf.evidence_sources.keys(),
+            asking_seconds=EVIDENCE_FIRST_SECONDS,
+            limit=BATCH,
+        )
         return sum(self._decide(dead_letter, OnUnknown(policy)) for dead_letter, policy in due)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""`manage.py run_scheduler`: all five chores, metrics when asked for, and an orderly end."""
+"""`manage.py run_scheduler`: all chores, metrics when asked for, and an orderly end."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_signal_ends_it_in_order(monkeypatch, kept_handlers, number):
 
     call_command("run_scheduler")
 
-    assert chores == ["promoter", "rescuer", "reconciler", "waker", "pruner"]
+    assert chores == ["promoter", "rescuer", "reconciler", "inquirer", "waker", "pruner"]
 
 
 @pytest.mark.parametrize("port", ["0", "70000", "http"])

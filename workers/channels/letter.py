@@ -66,21 +66,38 @@ def write(claim: Claim) -> Letter:
     Raises Invalid when the payload cannot be read or written, ImproperlyConfigured when
     DEFAULT_FROM_EMAIL is needed and is no address.
     """
+    try:
+        return _letter(_draft(claim), claim)
+    except ValueError as error:
+        raise Invalid(f"The message cannot be written: {error}", kind="invalid") from None
+
+
+def message_id_of(claim: Claim) -> str:
+    """The Message-ID of the claim's letter, for whoever asks its provider about it.
+
+    What stands before the @ is the job's alone; the domain is that of the sender as it is configured now.
+    Raises Invalid, ValueError or ImproperlyConfigured where no letter could be written any more.
+    """
+    return _message_id(claim, _draft(claim))
+
+
+def _draft(claim: Claim) -> _Draft:
     payload = payloads.from_stored(claim.type, claim.payload)
     draft_of = _DRAFTS.get(type(payload))
     if draft_of is None:
         raise Invalid(f"Type {claim.type} is not an email.", kind="invalid")
-    try:
-        return _letter(draft_of(payload), claim)
-    except ValueError as error:
-        raise Invalid(f"The message cannot be written: {error}", kind="invalid") from None
+    return draft_of(payload)
+
+
+def _message_id(claim: Claim, draft: _Draft) -> str:
+    return f"<{claim.job_id}@{draft.sender.domain}>"
 
 
 def _letter(draft: _Draft, claim: Claim) -> Letter:
     recipients = [*draft.to, *draft.cc, *draft.bcc]
     if not recipients:
         raise ValueError("it has no recipient.")
-    message_id = f"<{claim.job_id}@{draft.sender.domain}>"
+    message_id = _message_id(claim, draft)
     content = _content(draft)
     body = _dots_doubled(_headers(draft, claim, message_id) + content.headers + CRLF + content.body)
     return Letter(

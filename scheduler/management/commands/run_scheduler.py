@@ -10,12 +10,14 @@ from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandParser
 
 from jobs.conf import tunables
+from scheduler.loops.inquirer import Inquirer
 from scheduler.loops.promoter import Promoter
 from scheduler.loops.pruner import Pruner
 from scheduler.loops.reconciler import Reconciler
 from scheduler.loops.rescuer import Rescuer
 from scheduler.loops.waker import Waker
 from scheduler.ticker import Ticker
+from workers.evidence.registry import sources
 from workers.node import port, serve_metrics
 
 log = structlog.get_logger(__name__)
@@ -30,7 +32,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         conf = tunables()
-        ticker = Ticker([Promoter(), Rescuer(conf), Reconciler(), Waker(conf), Pruner(conf)])
+        chores = [Promoter(), Rescuer(conf), Reconciler(), Inquirer(conf, sources()), Waker(conf), Pruner(conf)]
+        ticker = Ticker(chores)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: ticker.stop())
         stop_metrics = serve_metrics(options["metrics_port"]) if options["metrics_port"] else None

@@ -24,7 +24,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection, transaction
 
-from jobs import rescues, transitions
+from jobs import inquiries, rescues, transitions
 from jobs.sql import STATEMENTS
 from jobs.states import Outcome
 from tests.jobs.transitions.builders import (
@@ -51,12 +51,12 @@ ROWS = 20_000
 KEYS = {"jobs_job_pkey", "jobs_delivery_pkey", "jobs_deadletter_pkey", "deadletter_once_per_episode"}
 BY_KEY = {  # the hot path, and people: rows are named, and found by their name
     *("insert_job", "claim", "gate", "gate_standing", "duplicate", "hold", "put_back_jobs", "release_claimed"),
-    *("mark", "take_mark_back", "unmark_deliveries", "unmark_jobs", "lock_jobs"),
+    *("mark", "acquit", "take_mark_back", "unmark_deliveries", "unmark_jobs", "lock_jobs"),
     *("sent_deliveries", "sent_jobs", "refused_deliveries", "refused_jobs"),
     *("unanswered_deliveries", "unanswered_jobs", "close_dead_letters", "insert_dead_letters", "insert_attempts"),
     *("rescue_deliveries", "rescue_jobs"),
     *("lock_jobs_of_dead_letters", "look_at_dead_letters", "requeue_jobs", "override_jobs"),
-    *("decide_deliveries", "decide_jobs", "resolve_dead_letters"),
+    *("decide_deliveries", "decide_jobs", "resolve_dead_letters", "note_evidence"),
 }
 BY_INDEX = {  # found by state: each by the index that was made for it
     "cancel": {"job_of_owner"},
@@ -66,6 +66,7 @@ BY_INDEX = {  # found by state: each by the index that was made for it
     "wake_held": {"job_unknown"},
     "bury_held": {"job_unknown"},
     "policy_due": {"job_unknown"},
+    "claim_inquiries": {"deadletter_open"},
     "lock_held_by_silent": {"job_running"},
     "lock_own_unknown": {"job_running"},
     "own_running": {"job_running"},
@@ -264,6 +265,7 @@ def play_everything() -> None:
     rescue(WORKER)
     transitions.cancel(a_job(), owner_id=an_owner().pk)
     rescues.own_running(WORKER)
+    inquiries.claim_due("main", waits=(0.0, 30.0), patience_seconds=600.0, limit=5)
 
 
 @pytest.mark.slow
