@@ -40,10 +40,11 @@ def sqlstate(error: BaseException) -> str | None:
 def is_away(error: BaseException) -> bool:
     """Whether the error says that PostgreSQL cannot be asked (rather than that it said no).
 
-    A demoted server (25006) is as good as away, though its connection lives: leave it and connect afresh.
+    A demoted server (25006) is as good as away, though its connection lives: leave it and connect afresh. Whoever
+    was paused in the middle of a transaction finds its connection ended (25P03).
     """
     state = sqlstate(error)
-    if isinstance(error, InterfaceError) or state == "25006":
+    if isinstance(error, InterfaceError) or state in {"25006", "25P03"}:
         return True
     if not isinstance(error, OperationalError):
         return False

@@ -100,23 +100,11 @@ DATABASES = {
         help="PostgreSQL, the only truth: postgres://user:pass@host:5432/name",
     )
     | {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "jobs.postgres",  # Django's own, for a server that may hang or vanish
         "CONN_MAX_AGE": None,  # threads keep their connection …
         "CONN_HEALTH_CHECKS": True,  # … and look at it before each request
         "ATOMIC_REQUESTS": False,  # no transaction is open while we talk to anyone outside (I3)
     }
-}
-DATABASES["default"].setdefault("OPTIONS", {})
-DATABASES["default"]["OPTIONS"] |= {
-    "connect_timeout": 5,
-    # A dead peer is noticed within half a minute instead of after TCP's two hours.
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-    "application_name": "sendonce",
-    # Plans for arrays of any length, on an empty table and on a huge one alike.
-    "options": "-c plan_cache_mode=force_generic_plan",
 }
 MIGRATION_MODULES = {"jobs": "migrations"}
 

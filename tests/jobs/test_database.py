@@ -45,9 +45,10 @@ def test_these_say_that_postgres_cannot_be_asked(state):
     assert is_away(with_state(OperationalError, state))
 
 
-def test_a_demoted_server_is_as_good_as_away():
-    """Django takes its 25006 for an internal error."""
-    assert is_away(with_state(InternalError, "25006"))
+@pytest.mark.parametrize("state", ["25006", "25P03"])
+def test_a_demoted_server_and_one_that_ended_a_paused_transaction_are_as_good_as_away(state):
+    """Django takes these for internal errors."""
+    assert is_away(with_state(InternalError, state))
 
 
 @pytest.mark.parametrize(
@@ -231,6 +232,25 @@ def test_a_broken_connection_is_told_left_and_opened_afresh(postgres):
     assert is_away(told.value)
     assert connection.connection is None
     assert ask() != before
+
+
+@pytest.mark.slow
+def test_who_pauses_in_a_transaction_loses_its_locks_and_begins_anew(committed):
+    build.beat()
+
+    @move
+    def pause():
+        build.sql("SET LOCAL idle_in_transaction_session_timeout = '50ms'")
+        build.sql("SELECT * FROM jobs_worker FOR UPDATE")
+        with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": None}) as other:
+            other.execute("SELECT * FROM jobs_worker FOR UPDATE")  # waits until the server has ended the other one
+        build.sql("SELECT 1")
+
+    with pytest.raises(DatabaseError) as told:
+        pause()
+
+    assert is_away(told.value)
+    build.beat()
 
 
 def test_one_that_was_cut_while_it_rested_is_opened_afresh_after_one_error(postgres):

@@ -5,6 +5,8 @@ import pytest
 import redis
 from django.db import connections
 from django.test import Client
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from jobs import queue
 from jobs.outage import Outage
@@ -14,9 +16,11 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _fresh_threads():
+def _threads_of_its_own():
     health._thread_for.cache_clear()
     yield
+    for server in ("database", "redis"):
+        health._thread_for(server).shutdown()
     health._thread_for.cache_clear()
 
 
@@ -39,7 +43,7 @@ def move_postgresql(monkeypatch, port):
 
 
 def move_redis(monkeypatch, port):
-    away = redis.Redis(port=port, socket_timeout=2, socket_connect_timeout=2)
+    away = redis.Redis(port=port, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0))
     monkeypatch.setattr(queue, "_redis", lambda: away)
     monkeypatch.setattr(queue, "_outage", Outage("redis", away.ping))  # of this Redis alone
 

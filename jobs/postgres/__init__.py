@@ -1,0 +1,1 @@
+"""The database backend: settings name this package, Django loads its module `base`."""
