@@ -6,11 +6,13 @@ for others. Nothing here imports the code that runs in them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -44,6 +46,7 @@ class Process:
         self.started_at = 0.0  # time.monotonic() of the last start
         self.child = child
         self._is_wanted = False
+        self._lock = threading.RLock()  # whoever kills it and whoever looks after it may come at once
 
     def __str__(self) -> str:
         return f"{self.role} {self.number}"
@@ -66,26 +69,40 @@ class Process:
         return self._is_wanted and not self.child.is_running
 
     def start(self) -> None:
-        self.started_at = time.monotonic()
-        self.child.start()
-        self._is_wanted = True
+        with self._lock:
+            self.started_at = time.monotonic()
+            self.child.start()
+            self._is_wanted = True
 
     def kill(self) -> None:
         """SIGKILL, to it and to its own children; gone when this returns."""
-        self._is_wanted = False
-        self.child.kill()
+        with self._lock:
+            self._is_wanted = False
+            self.child.kill()
+
+    def revive(self) -> None:
+        """Start it again if it has fallen, as whatever looks after processes in production would."""
+        with self._lock:
+            if self.has_fallen:
+                self.kill()  # what it left in its group, which may still hold its port
+                self.start()
 
     def pause(self) -> None:
         """SIGSTOP: for everybody else it looks dead."""
-        os.killpg(self.pid, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        os.killpg(self.pid, signal.SIGCONT)
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
 
     def ask_to_stop(self) -> None:
         """SIGTERM: it drains."""
-        self._is_wanted = False
-        self.child.ask_to_stop()
+        with self._lock:
+            self._is_wanted = False
+            self.child.ask_to_stop()
 
     def restart(self, *, within: float = DRAIN_SECONDS) -> None:
         """SIGTERM, and after so many seconds SIGKILL; then a new start."""
@@ -176,21 +193,28 @@ class Platform:
         for process, port in zip(self.of(Role.API), self._ports, strict=True):
             process.child.wait_until(lambda port=port: _is_open(port), within=BOOT_SECONDS, watch=self._watch)
 
-    def manage(self, *arguments: str, within: float = BOOT_SECONDS, may_fail: bool = False) -> str:
-        """Run `manage.py …` to its end and return what it said; CannotStart when it fails, unless it may."""
-        said = self.folder / "logs" / f"{arguments[0]}.out"
-        said.parent.mkdir(parents=True, exist_ok=True)
-        said.unlink(missing_ok=True)
-        child = Child(arguments[0], [sys.executable, "manage.py", *arguments], log=said, env=self.env, cwd=ROOT, rank=2)
+    def manage(self, *arguments: str, within: float = BOOT_SECONDS) -> str:
+        """Run `manage.py …` to its end and return what it said; CannotStart when it fails or takes longer."""
+        code, said = self.ask_manage(*arguments, within=within)
+        if code:
+            raise CannotStart(f"manage.py {arguments[0]} failed with exit status {code}.\n{said}")
+        return said
+
+    def ask_manage(self, *arguments: str, within: float = BOOT_SECONDS) -> tuple[int, str]:
+        """The same, but a failure is an answer too: the exit status and what it said."""
+        log = self.folder / "logs" / f"{arguments[0]}.out"
+        log.unlink(missing_ok=True)
+        command = [sys.executable, "manage.py", *arguments]
+        child = Child(f"manage.py {arguments[0]}", command, log=log, env=self.env, cwd=ROOT, rank=2)
         child.start()
         try:
-            child.finish(within=within, watch=self._watch)
-        except CannotStart:
-            if not may_fail or child.returncode is None:
-                raise
+            ended = wait_for(lambda: not child.is_running, within=within, watch=self._watch)
+            code = child.returncode
         finally:
             child.kill()
-        return said.read_text()
+        if not ended or code is None:
+            raise CannotStart(f"manage.py {arguments[0]} took longer than {within:.0f} s.\n{child.last_lines()}")
+        return code, log.read_text()
 
     # ── While it runs ─────────────────────────────────────────────────────────────────────────
 
