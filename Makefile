@@ -7,7 +7,7 @@ RUN_OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(SMTP_PORT),--smtp-port $(SMTP_
 	$(if $(WORKERS),--workers $(WORKERS)) $(if $(METRICS_PORT),--metrics-port $(METRICS_PORT)) $(if $(DATA),--data '$(DATA)') $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run audit test test-fast lint clean
+.PHONY: help run audit torture test test-fast lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -23,6 +23,10 @@ audit:  ## prove that the books of the running local Sendonce balance (DATA=.loc
 		echo "No local Sendonce runs in $$data; start it with make run$(if $(DATA), DATA='$(DATA)')" >&2; exit 1; fi; \
 	case $$data in /*) ;; *) data="./$$data" ;; esac; \
 	set -a; . "$$data/env"; exec $(IN_VENV) manage audit $(ARGS)
+
+torture:  ## the proof: kill, cut off and lie to a whole Sendonce, then compare the books (ARGS='--seed 7'; ARGS=--help)
+	@$(INSTALL) requirements-local.txt
+	@DEBUG=true exec .venv/bin/python -m scheduler.embedded.foreground manage.py torture $(ARGS)
 
 test:  ## all tests, on servers of their own (ARGS='-k gate' picks some)
 	@$(INSTALL) requirements-dev.txt
