@@ -93,6 +93,16 @@ def test_resend_waits_until_even_a_zombie_has_stopped_waiting_for_its_reply(wake
     assert queue.head("default", limit=10) == [claim.job_id]
 
 
+def test_a_policy_lets_a_provider_that_can_be_asked_be_asked_once_more(waker):
+    asked = Waker(replace(waker._conf, evidence_sources={"main": "inbox+smtp://127.0.0.1:1025"}))
+    claim = build.unknown(on_unknown="assume_sent")
+
+    marked_so_long_ago(claim, 689)
+    assert asked.run_once(0.0) == NOTHING
+    marked_so_long_ago(claim, 691)
+    assert asked.run_once(0.0) == {"decided": 1, "woken": 0}
+
+
 def test_resend_ends_with_the_budget(waker):
     claim = build.unknown(on_unknown="resend", max_attempts=1)
     marked_so_long_ago(claim, 10_000)
