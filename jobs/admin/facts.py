@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -44,3 +45,24 @@ def as_history(job_id: UUID) -> SafeString | str:
         ),
     )
     return format_html("<ol>{}</ol>", lines) if lines else "-"
+
+
+def as_evidence(answers: Sequence[Mapping[str, Any]]) -> SafeString | str:
+    """What a provider said when it was asked about an unknown, oldest first; its words are escaped."""
+    lines = format_html_join(
+        "",
+        "<li><b>{}</b> {}, asked {} UTC<br>{}</li>",
+        (
+            (
+                VERDICTS[answer.get("accepted")],
+                answer.get("source") or "",
+                (answer.get("asked_at") or "")[:19].replace("T", " "),
+                answer.get("detail") or "",
+            )
+            for answer in answers
+        ),
+    )
+    return format_html("<ol>{}</ol>", lines) if lines else "-"
+
+
+VERDICTS = {True: "It has the message.", False: "It does not have the message.", None: "It cannot say."}

@@ -2,7 +2,6 @@ import re
 
 import pytest
 from django.contrib.auth.models import Permission, User
-from django.contrib.messages import get_messages
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -11,7 +10,7 @@ from django.utils import timezone
 
 from jobs import queue
 from jobs.admin.read_only import COUNTED
-from jobs.models import Attempt, DeadLetter, Delivery, Job, Worker
+from jobs.models import Attempt, Job, Worker
 from tests.jobs.conftest import make_dead_letter, make_job
 
 DESK = "/admin/jobs/deadletter/"
@@ -44,12 +43,6 @@ def rung(monkeypatch):
     return jobs
 
 
-def decide(client, action, *rows):
-    answer = client.post(DESK, {"action": action, "_selected_action": [row.pk for row in rows]})
-    assert answer.status_code == 302
-    return [str(message) for message in get_messages(answer.wsgi_request)]
-
-
 # ── Who may ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -70,9 +63,13 @@ def test_who_may_only_look_decides_nothing(owner, rung):
     looker, _ = staff("view_deadletter")
 
     page = looker.get(DESK).content.decode()
-    looker.post(DESK, {"action": "requeue", "_selected_action": [row.pk]})
+    letter = looker.get(f"{DESK}{row.pk}/change/").content.decode()
+    looker.post(DESK, {"action": "requeue", "_selected_action": [row.pk], "confirmed": "yes"})
+    alone = looker.post(f"{DESK}{row.pk}/requeue/", {"confirmed": "yes"})
 
     assert 'value="requeue"' not in page
+    assert f"{row.pk}/requeue/" not in letter
+    assert alone.status_code == 403
     row.refresh_from_db()
     assert row.resolution is None
     assert rung == []
@@ -118,6 +115,39 @@ def test_a_dead_letter_shows_its_evidence_and_escapes_what_came_from_outside(des
         assert fact in page
     assert "<script>alert(1)" not in page
     assert "&lt;/pre&gt;&lt;script&gt;" in page
+
+
+def test_a_decided_dead_letter_shows_who_when_and_why(desk, owner):
+    eve = User.objects.create(username="eve")
+    row = make_dead_letter(owner, resolution="override", resolved_by=eve, resolved_at=timezone.now(), note="<b>She</b>")
+
+    page = desk.get(f"{DESK}{row.pk}/change/").content.decode()
+
+    for fact in ("override", "eve", "&lt;b&gt;She&lt;/b&gt;", f"{row.resolved_at:%Y}"):
+        assert fact in page
+
+
+def test_what_the_machine_decided_is_shown_as_its_own(desk, owner):
+    row = make_dead_letter(owner, reason="unknown", resolution="late_reply", resolved_at=timezone.now())
+
+    assert "the machine" in desk.get(f"{DESK}{row.pk}/change/").content.decode()
+
+
+def test_an_unknown_shows_what_its_provider_said(desk, owner):
+    asked = {"asked_at": "2031-05-01T08:00:00.123+00:00", "source": "main's log"}
+    answers = [asked | {"accepted": None, "detail": "not yet"}, asked | {"accepted": True, "detail": "<i>250</i>"}]
+    row = make_dead_letter(owner, reason="unknown", evidence=answers)
+
+    page = desk.get(f"{DESK}{row.pk}/change/").content.decode()
+
+    for fact in (
+        "It cannot say.",
+        "It has the message.",
+        "2031-05-01 08:00:00 UTC",
+        "&lt;i&gt;250&lt;/i&gt;",
+        "not yet",
+    ):
+        assert fact in page
 
 
 def test_a_job_without_its_body_can_be_shown(admin_client, owner):
@@ -187,62 +217,3 @@ def test_filters_narrow_the_desk(desk, owner):
     assert shown(desk, DESK, {"resolution": "discarded"}) == {welcome.id}
     assert shown(desk, DESK, {"type": "welcome_email"}) == {welcome.id}
     assert shown(desk, DESK, {"died_at__gte": "2099-01-01 00:00:00+00:00"}) == set()
-
-
-# ── Decide ────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_requeue_does_what_can_be_done_and_says_why_the_rest_was_refused(owner, rung):
-    desk, person = staff("view_deadletter", "change_deadletter")
-    dead, unknown = make_dead_letter(owner), make_dead_letter(owner, reason="unknown")
-
-    said = decide(desk, "requeue", dead, unknown)
-
-    assert said[0] == f"Requeued (1: {dead.id})"
-    assert said[1].startswith("Refused: ")
-    assert said[1].endswith(f"(1: {unknown.id})")
-    assert Job.objects.get(id=dead.job_id).status == "queued"
-    assert Job.objects.get(id=unknown.job_id).status == "unknown"
-    assert [waiting.job_id for waiting in rung] == [dead.job_id]
-    dead.refresh_from_db()
-    assert (dead.resolution, dead.resolved_by) == ("requeued", person)
-
-
-def test_discard_puts_dead_letters_aside(desk, owner):
-    rows = [make_dead_letter(owner) for _ in range(3)]
-
-    said = decide(desk, "discard", *rows)
-
-    assert said == [f"Discarded (3: {', '.join(str(row.id) for row in rows)})"]
-    assert set(DeadLetter.objects.values_list("resolution", flat=True)) == {"discarded"}
-
-
-@pytest.mark.parametrize(
-    ("action", "said", "job_status", "delivery_state"),
-    [
-        ("mark_sent", "Marked sent", "completed", "sent"),
-        ("send_again", "Queued to be sent again", "queued", "released"),
-        ("drop", "Dropped", "failed", "dropped"),
-    ],
-)
-def test_unknowns_are_decided_at_the_desk(desk, owner, rung, action, said, job_status, delivery_state):
-    unknown, dead = make_dead_letter(owner, reason="unknown"), make_dead_letter(owner)
-
-    messages = decide(desk, action, unknown, dead)
-
-    assert messages[0] == f"{said} (1: {unknown.id})"
-    assert messages[1].startswith("Refused: ")
-    assert Job.objects.get(id=unknown.job_id).status == job_status
-    assert Delivery.objects.get(job_id=unknown.job_id).state == delivery_state
-    unknown.refresh_from_db()
-    assert unknown.resolution == action
-
-
-def test_two_people_at_the_desk_decide_once(desk, owner, rung):
-    row = make_dead_letter(owner)
-    decide(desk, "requeue", row)
-
-    *_, said = decide(desk, "requeue", row)  # the first one is still unread
-
-    assert said.startswith("Refused: ")
-    assert len(rung) == 1

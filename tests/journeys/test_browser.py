@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 import pytest
 from django.contrib.auth.models import User
 from django.db import connections
+from django.utils import timezone
 from playwright.sync_api import Page, expect, sync_playwright
 
-from jobs.models import DeadLetter, Job
+from jobs.models import DeadLetter, Delivery, Job
 from jobs.states import Resolution, Status
-from tests.jobs.conftest import make_dead_letter
+from tests.jobs.conftest import make_dead_letter, make_job
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 PATIENCE_MS = 60_000
@@ -71,23 +72,60 @@ def test_the_api_page_draws_every_call_without_asking_anyone_else(page: Any) -> 
     assert page.strangers == []
 
 
-def test_a_person_requeues_a_dead_letter_at_the_desk(page: Any) -> None:
+def log_in(page: Any) -> User:
     boss = User.objects.create_superuser("boss", password="a-long-password")
-    letter = make_dead_letter(boss)
     page.goto("/admin/")
     page.fill("input[name=username]", "boss")
     page.fill("input[name=password]", "a-long-password")
     page.click("button[type=submit]")
+    return boss
+
+
+def test_a_person_requeues_dead_letters_at_the_desk_and_says_why(page: Any) -> None:
+    """Of three that are selected one is sent, one has it already, and one is unknown."""
+    boss = log_in(page)
+    dead, known, unknown = (make_dead_letter(boss, reason=reason) for reason in ("permanent", "permanent", "unknown"))
+    other = make_job(boss, status=Status.COMPLETED, dedupe_hash=known.job.dedupe_hash)
+    now = timezone.now()
+    Delivery.objects.create(dedupe_hash=other.dedupe_hash, job_id=other.id, claim=1, state="sent", claimed_at=now)
 
     page.goto("/admin/jobs/deadletter/")
-    page.check(f"input[name=_selected_action][value='{letter.pk}']")
+    for letter in (dead, known, unknown):
+        page.check(f"input[name=_selected_action][value='{letter.pk}']")
     page.select_option("select[name=action]", "requeue")
     page.click("button[name=index]")
-    expect(page.get_by_text(f"Requeued (1: {letter.pk})")).to_be_visible()
 
-    letter.refresh_from_db()
-    assert letter.resolution == Resolution.REQUEUED
-    assert letter.resolved_by == boss
-    assert Job.objects.get(id=letter.job_id).status == Status.QUEUED
-    assert DeadLetter.objects.filter(resolution=None).count() == 0
+    expect(page.get_by_text(f"1 would be sent: {dead.pk}")).to_be_visible()
+    expect(page.get_by_text(f"1 already has it (left alone): {known.pk}")).to_be_visible()
+    expect(page.get_by_text("it may arrive twice")).to_be_visible()
+    assert not DeadLetter.objects.exclude(resolution=None).exists()
+    page.fill("input[name=note]", "The relay is back.")
+    page.get_by_role("button", name="Requeue").click()
+
+    expect(page.get_by_text(f"1 queued to be sent ({dead.pk})")).to_be_visible()
+    expect(page.get_by_text(f"1 already has it ({known.pk})")).to_be_visible()
+    expect(page.get_by_text(f"1 is unknown ({unknown.pk})")).to_be_visible()
+    dead.refresh_from_db()
+    assert (dead.resolution, dead.resolved_by, dead.note) == (Resolution.REQUEUED, boss, "The relay is back.")
+    assert Job.objects.get(id=dead.job_id).status == Status.QUEUED
+    assert DeadLetter.objects.filter(resolution=None).count() == 2
+    assert page.strangers == []
+
+
+def test_a_person_decides_an_unknown_from_its_own_page(page: Any) -> None:
+    boss = log_in(page)
+    unknown = make_dead_letter(boss, reason="unknown")
+    page.goto(f"/admin/jobs/deadletter/{unknown.pk}/change/")
+    page.get_by_role("link", name="Mark sent").click()
+    page.get_by_role("link", name="No, take me back").click()
+    page.get_by_role("link", name="Mark sent").click()
+
+    page.fill("input[name=note]", "Ann says that she has it.")
+    page.get_by_role("button", name="Mark sent").click()
+
+    expect(page.get_by_text(f"1 marked sent ({unknown.pk})")).to_be_visible()
+    expect(page.get_by_text("Ann says that she has it.")).to_be_visible()
+    expect(page.get_by_role("link", name="Mark sent")).to_have_count(0)
+    unknown.refresh_from_db()
+    assert (unknown.resolution, unknown.resolved_by) == (Resolution.MARK_SENT, boss)
     assert page.strangers == []
