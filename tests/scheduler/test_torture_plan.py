@@ -175,7 +175,7 @@ def test_faults_are_chosen_by_name_and_told_the_same_way(text, chosen):
 
 
 def test_a_misspelt_fault_is_named_with_those_that_there_are():
-    with pytest.raises(ValueError, match="'kill-wrker' is no fault; there are: all, none, refuse, .*same-key"):
+    with pytest.raises(ValueError, match=r"'kill-wrker' is no fault; there are: all, none, refuse, .*same-key"):
         faults.read("kill-wrker")
 
 
