@@ -24,17 +24,19 @@ from uuid import uuid4
 import pytest
 from django.db import connection, transaction
 
-from jobs import inquiries, rescues, transitions
+from jobs import inquiries, rescues, resolutions, transitions
 from jobs.sql import STATEMENTS
-from jobs.states import Outcome
+from jobs.states import Decision, Outcome, Resolution
 from tests.jobs.transitions.builders import (
     WORKER,
     a_job,
     ago,
     an_owner,
     claimed,
+    failed,
     gate,
     held,
+    letter,
     marked,
     rescue,
     set_job,
@@ -266,6 +268,19 @@ def play_everything() -> None:
     transitions.cancel(a_job(), owner_id=an_owner().pk)
     rescues.own_running(WORKER)
     inquiries.claim_due("main", waits=(0.0, 30.0), patience_seconds=600.0, limit=5)
+    decide_everything()
+
+
+def decide_everything() -> None:
+    """Dead letters of all kinds: looked at, requeued (one of them by an override), discarded and resolved."""
+    key = str(uuid4())
+    claims = [failed(key=key), failed(), unknown()]
+    settle(marked(key=key), Outcome.SENT)
+    requeued = [letter(claim, "unknown" if claim is claims[-1] else "permanent") for claim in claims]
+    decided = resolutions.decide(requeued, Resolution.REQUEUED, by=None, overrides=resolutions.OVERRIDABLE)
+    assert decided.done == set(requeued)
+    resolutions.discard(letter(failed(), "permanent"), by=None)
+    resolutions.resolve(letter(unknown()), Decision.MARK_SENT, by=None)
 
 
 @pytest.mark.slow
