@@ -8,8 +8,10 @@ Standard library only, no imports from elsewhere: the folder may be copied as it
 """
 
 from .acts import ACCEPT_THEN_DROP, ACCEPT_THEN_STALL, THROW_AWAY_AND_DROP, Act, Answer, AtDot, AtDotRule, Delay
-from .book import Book, Mail, Moment
+from .book import PHASES, Book, Mail, Moment
+from .faults import Fault, FaultError, Script, by_chance, by_recipient, first_of, read_faults
 from .holds import AFTER_DATA, AFTER_DOT, Hold
+from .journal import Journal
 from .server import FaultySmtp
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "ACCEPT_THEN_STALL",
     "AFTER_DATA",
     "AFTER_DOT",
+    "PHASES",
     "THROW_AWAY_AND_DROP",
     "Act",
     "Answer",
@@ -24,8 +27,16 @@ __all__ = [
     "AtDotRule",
     "Book",
     "Delay",
+    "Fault",
+    "FaultError",
     "FaultySmtp",
     "Hold",
+    "Journal",
     "Mail",
     "Moment",
+    "Script",
+    "by_chance",
+    "by_recipient",
+    "first_of",
+    "read_faults",
 ]

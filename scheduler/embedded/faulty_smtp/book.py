@@ -11,9 +11,13 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.parser import BytesHeaderParser, BytesParser
-from typing import cast
 
 JOB_ID_HEADER = "X-Job-ID"
+PHASES = (
+    *("banner", "ehlo", "helo", "starttls", "auth", "mail", "rcpt", "data"),
+    *("body", "dot"),  # the first bytes of a message, and its end
+    *("rset", "noop", "quit"),
+)
 
 
 @dataclass(frozen=True)
@@ -53,14 +57,15 @@ class Mail:
     @property
     def message(self) -> EmailMessage:
         """Parsed: `mail.message.get_body().get_content()`."""
-        return cast(EmailMessage, BytesParser(policy=policy.default).parsebytes(self.body))
+        lines = self.body.replace(b"\r\n", b"\n")  # or the text would keep the line ends of SMTP
+        return BytesParser(policy=policy.default).parsebytes(lines)
 
 
 @dataclass(frozen=True)
 class Moment:
     """Where a conversation stands when the script is asked what to do."""
 
-    phase: str  # banner, ehlo, helo, starttls, auth, mail, rcpt, data, body, dot, rset, noop, quit, or another verb
+    phase: str  # one of PHASES, or another verb that was heard, in lower case
     connection: int
     sender: str = ""  # in "mail" the one that is asked about
     recipients: tuple[str, ...] = ()  # accepted so far; in "rcpt" also, as the last, the one that is asked about
@@ -69,46 +74,45 @@ class Moment:
 
 class Book:
     """Keeps everything in memory. Another book may keep less: `hear`, `finish`, `settle` and `abandon` are all
-    that the server calls.
+    that the server calls, each in its loop's thread; `settle` with the lock held.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()
         self._mails: list[Mail] = []
         self._commands: list[str] = []
         self._unfinished: list[bytes] = []
 
     def hear(self, command: str) -> None:
-        with self._lock:
+        with self.lock:
             self._commands.append(command)
 
     def finish(self, mail: Mail) -> None:
         """Its dot was heard, and whether it is kept is decided; mails come in the order of their numbers."""
-        with self._lock:
+        with self.lock:
             self._mails.append(mail)
 
     def settle(self, mail: Mail, answer: str) -> None:
         """The answer to its dot was handed to the socket."""
-        now = time.monotonic()
-        with self._lock:
-            self._mails[mail.number - 1] = replace(mail, answer=answer, answered_at=now)
+        with self.lock:
+            self._mails[mail.number - 1] = replace(mail, answer=answer, answered_at=time.monotonic())
 
     def abandon(self, body: bytes) -> None:
         """The connection ended before the dot."""
-        with self._lock:
+        with self.lock:
             self._unfinished.append(body)
 
     @property
     def mails(self) -> list[Mail]:
-        with self._lock:
+        with self.lock:
             return list(self._mails)
 
     @property
     def commands(self) -> list[str]:
-        with self._lock:
+        with self.lock:
             return list(self._commands)
 
     @property
     def unfinished(self) -> list[bytes]:
-        with self._lock:
+        with self.lock:
             return list(self._unfinished)

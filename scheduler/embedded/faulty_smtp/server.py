@@ -14,13 +14,12 @@ from typing import Self
 
 from .acts import Answer, AtDotRule
 from .book import Book, Mail, Moment
+from .faults import Script
 from .holds import Hold, Holds
 from .session import Session
 from .wire import End, Wire
 
 PATIENCE = 10.0  # seconds that a test waits for a condition
-
-Script = Callable[[Moment], AtDotRule]
 
 
 class FaultySmtp:

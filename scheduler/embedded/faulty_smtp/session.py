@@ -205,7 +205,14 @@ class Session:
         self.book.finish(mail)
         ordinary = f"250 2.0.0 Queued as {mail.number}"
         answer = ordinary if at_dot.answer is None else or_ordinary(at_dot.answer, ordinary)
-        await self.wire.say(answer, lambda said: self.book.settle(mail, said))
+        await self.wire.say(answer, lambda data: self.hand(mail, data))
+
+    def hand(self, mail: Mail, data: bytes) -> None:
+        """Whoever has read the answer finds it in the book: until it stands there, nobody can look."""
+        with self.book.lock:
+            self.wire.writer.write(data)
+            if data.endswith(b"\r\n") and not self.wire.writer.is_closing():
+                self.book.settle(mail, data.decode("utf-8", "replace").removesuffix("\r\n"))
 
     def rule_at_dot(self, mail: Mail) -> AtDot:
         rule = self.server.rule(self.moment("dot", mail=mail, sender=mail.mail_from, recipients=mail.recipients))

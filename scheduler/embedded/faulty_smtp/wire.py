@@ -47,27 +47,25 @@ class Wire:
         self.heard_at = time.monotonic()
         self.input += data
 
-    async def say(self, answer: Answer, said: Callable[[str], None] | None = None) -> None:
-        """`said` is called once the socket has taken the answer; never for an act, nor for half a line."""
+    async def say(self, answer: Answer, hand: Callable[[bytes], None] | None = None) -> None:
+        """`hand` is called in place of the socket's write, when it has come to that."""
         if isinstance(answer, Delay):
             await self.hear_until(asyncio.sleep(answer.seconds))
             if answer.answer is not None:
-                await self.say(answer.answer, said)
+                await self.say(answer.answer, hand)
         elif isinstance(answer, Act):
             await self.act(answer)
         elif isinstance(answer, bytes):
-            await self._write(answer, said if answer.endswith(b"\r\n") else None)
+            await self._write(answer, hand)
             await self.act(Act.DROP)
         else:
             if hold := self.holds.take(answer):
                 await self.hear_until(hold.over())
-            await self._write(answer.encode("utf-8", "surrogateescape") + b"\r\n", said)
+            await self._write(answer.encode("utf-8", "surrogateescape") + b"\r\n", hand)
 
-    async def _write(self, data: bytes, said: Callable[[str], None] | None) -> None:
-        self.writer.write(data)
+    async def _write(self, data: bytes, hand: Callable[[bytes], None] | None) -> None:
+        (hand or self.writer.write)(data)
         await self.writer.drain()
-        if said:
-            said(data.decode("utf-8", "replace").removesuffix("\r\n"))
 
     async def hear_until(self, over: Coroutine[None, None, object]) -> None:
         """Wait, and notice at once when the client leaves; what it says meanwhile is read later."""
