@@ -103,6 +103,8 @@ def _left(scene: Scene) -> str:
     left = scene.began + scene.seconds - time.monotonic()
     if left > 0:
         return f"{left:.0f} s left"
+    if scene.unsettled is None:
+        return "the last ones are being accepted and undone"
     return f"{scene.unsettled} on their way" if scene.unsettled else "waiting for late answers"
 
 

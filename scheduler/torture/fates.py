@@ -11,13 +11,14 @@ from scheduler.torture.faults import Fault
 BEFORE_THE_BODY = ("mail", "rcpt", "data")
 SLOWEST_SECONDS = 3.0
 PERMANENT_SHARE = 0.02
-AMBIGUOUS_SHARE = 0.025
+AMBIGUOUS_SHARE = 0.02
 TROUBLED_SHARE = 0.3
 SLOW_SHARE = 0.3
 TROUBLED_CONNECTIONS_SHARE = 0.04
 
 # What is done: an answer stands as its text.
 DROP, RESET, STALL, SLOW = "drop", "reset", "stall", "slow"
+INVITE_AND_DROP = "354 and drop"  # it asks for the body and is gone
 KEEP_AND_DROP, KEEP_AND_STALL, THROW_AND_DROP = "keep and drop", "keep and stall", "throw away and drop"
 BUSY = ("451 4.3.0 Try again later", "452 4.3.1 Full", "421 4.3.2 Going down")
 NEVER = ("550 5.1.1 No such user", "554 5.7.1 Not wanted")
@@ -73,7 +74,7 @@ def fault_of(trouble: Trouble) -> Fault:
             return Fault.THROW_AWAY
         case Trouble(does="stall" | "keep and stall"):
             return Fault.STALL
-        case Trouble(phase="body", does="drop" | "reset"):
+        case Trouble(phase="body", does="drop" | "reset") | Trouble(does="354 and drop"):
             return Fault.DROP_BEFORE_DOT
         case Trouble(does="drop" | "reset"):
             return Fault.HANG_UP
@@ -94,7 +95,9 @@ def _passing(chance: Random) -> Trouble:
     if kind == "hang up":
         return Trouble(phase, chance.choice([DROP, RESET]))
     if kind == "before the dot":
-        return Trouble("body", chance.choice([DROP, RESET]))
+        # Rarely in the middle of the body: there it may meet a dot that is on its way already, and nobody can know.
+        in_the_middle = chance.random() < 0.2
+        return Trouble("body", chance.choice([DROP, RESET])) if in_the_middle else Trouble("data", INVITE_AND_DROP)
     return Trouble(chance.choice([phase, "dot"]), words, delay)
 
 

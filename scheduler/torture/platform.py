@@ -110,9 +110,6 @@ class Process:
         self.child.stop(within=within)
         self.start()
 
-    def obituary(self) -> str:
-        return self.child.obituary()
-
 
 class Platform:
     """`start()`, then do with it as you like, then `stop()`, which leaves no process.

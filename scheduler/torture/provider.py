@@ -26,6 +26,7 @@ ACTS: Mapping[str, AtDotRule] = {
     fates.DROP: Act.DROP,
     fates.RESET: Act.RESET,
     fates.STALL: Act.STALL,
+    fates.INVITE_AND_DROP: b"354 Go ahead\r\n",  # bytes are followed by a drop
     fates.KEEP_AND_DROP: ACCEPT_THEN_DROP,
     fates.KEEP_AND_STALL: ACCEPT_THEN_STALL,
     fates.THROW_AND_DROP: THROW_AWAY_AND_DROP,

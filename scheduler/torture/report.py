@@ -16,6 +16,10 @@ from scheduler.torture.unknowns import REST_PER_KILL, UNAVOIDABLE, Cause
 from scheduler.torture.verdict import Verdict, as_json
 
 SHOWN_FINDINGS = 10
+COLUMNS = (
+    *("seed", "accepted", "sent\nonce", "dupli-\ncates", "lost", "unknown", "truly\nambiguous", "falsely\nunknown"),
+    *("dead", "falsely\ndead", "workers\nkilled", "recovery\np50 s", "\np99 s", "\nmax s", "audit"),
+)
 IN_THE_TABLE = (Sin.DUPLICATE, Sin.LOST, Sin.FALSELY_UNKNOWN, Sin.FALSELY_DEAD)
 
 
@@ -44,9 +48,7 @@ def series_as_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:
 
 def _seeds(verdicts: Sequence[Verdict]) -> Table:
     table = Table(title="Each seed")
-    for name in ("seed", "accepted", "sent once", "duplicates", "lost", "unknown", "truly", "falsely"):
-        table.add_column(name, justify="right")
-    for name in ("dead", "falsely", "kills", "recovery p50", "p99", "max", "audit"):
+    for name in COLUMNS:
         table.add_column(name, justify="right")
     for verdict in verdicts:
         table.add_row(str(verdict.evidence.run.seed), *_cells([verdict]), style="" if verdict.has_passed else "red")

@@ -8,13 +8,13 @@ from random import Random
 
 from scheduler.torture.faults import CHAOS, Fault
 
-SECONDS_BETWEEN = 8.0  # on average, in a run of minutes
+SECONDS_BETWEEN = 6.0  # on average, in a run of minutes
 LEAST_SECONDS_BETWEEN = 2.0  # in a short one
 AWAY_SECONDS = 20.0
 BOOT_SECONDS = 5.0  # until a process that was started again does its work
 # How often each happens, relative to the others.
 WEIGHTS = {
-    Fault.KILL_WORKER: 6,
+    Fault.KILL_WORKER: 8,
     Fault.KILL_SCHEDULER: 2,
     Fault.KILL_API: 2,
     Fault.PAUSE_WORKER: 2,
@@ -65,8 +65,10 @@ def _kinds(chance: Random, chosen: Set[Fault], seconds: float) -> list[Fault]:
         return []
     chance.shuffle(ordered)
     wanted = min(max(len(ordered), round(seconds / SECONDS_BETWEEN)), int(seconds / LEAST_SECONDS_BETWEEN))
-    more = chance.choices(ordered, [WEIGHTS[fault] for fault in ordered], k=wanted)
-    kinds = (ordered + more)[:wanted]
+    deck = [fault for fault in ordered for _ in range(WEIGHTS[fault])]
+    kinds = ordered[:wanted]
+    while len(kinds) < wanted:
+        kinds += chance.sample(deck, min(len(deck), wanted - len(kinds)))
     chance.shuffle(kinds)
     return kinds
 

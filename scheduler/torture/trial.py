@@ -15,7 +15,7 @@ from scheduler.torture import fates, faults, plan
 from scheduler.torture.chaos import Chaos
 from scheduler.torture.clients import Clients
 from scheduler.torture.evidence import Audit, Event, Evidence, Fall, Offer, Run
-from scheduler.torture.platform import Platform
+from scheduler.torture.platform import Platform, Process
 from scheduler.torture.provider import Provider
 from scheduler.torture.witness import Away, Witness
 
@@ -44,6 +44,7 @@ QUIET_SECONDS = float(PERIODS["DOT_TIMEOUT_SECONDS"]) + fates.SLOWEST_SECONDS  #
 STILL_SECONDS = 60.0  # nothing moves for so long: what has not arrived never will
 LONGEST_REST_SECONDS = 900.0
 CLOCK_STEP_SECONDS = 0.02
+WORDS_LINES = 4  # of what a process that fell has said last
 
 
 class ClockWasSet(Exception):
@@ -232,7 +233,7 @@ class Trial:
     def _look_after_processes(self) -> None:
         for process in self._platform.fallen():
             if time.monotonic() - process.started_at > REVIVE_SECONDS:
-                self._falls.append(Fall(str(process), time.time(), process.obituary()))
+                self._falls.append(Fall(str(process), time.time(), _last_words(process)))
                 process.revive()
 
     def _count(self) -> None:
@@ -242,3 +243,8 @@ class Trial:
         self._scene.kills = sum(event.fault.startswith("kill-worker") for event in self._chaos.events)
         with suppress(Away):
             self._scene.standing = self.witness.standing()
+
+
+def _last_words(process: Process) -> str:
+    lines = process.child.last_lines(count=WORDS_LINES)
+    return f"exit status {process.child.returncode}:\n{lines}"

@@ -119,7 +119,7 @@ def _cause(books: Books, job: str, claim: int, mail: Mail | None, killing: Event
 def _was_cut_off(books: Books, job: str, claim: int) -> bool:
     """The server stopped listening while this attempt was under way: the dot may have met a closed door."""
     begin = books.claimed_at.get(claim, books.marks[claim].at)
-    if any(deed.is_silent and deed.phase == "body" and deed.at >= begin for deed in books.deeds_to(job)):
+    if any(deed.is_silent and deed.phase != "dot" and deed.at >= begin for deed in books.deeds_to(job)):
         return True
     return any(begin <= at <= books.marks[claim].at + 1.0 for at, _ in books.outages(Fault.REFUSE))
 
