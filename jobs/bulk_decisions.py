@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 from django.db.models import QuerySet
@@ -135,7 +135,8 @@ LEFT = {  # of one, of several
 }
 
 
-class Clause(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Clause:
     """One part of the answer: so many dead letters, and what becomes of them."""
 
     count: int

@@ -47,7 +47,7 @@ class ManyView(View):
         self, by: Selection, resolution: Resolution, *, note: str, overrides: Collection[Outlook] = ()
     ) -> Response:
         rows = selected(by, owner_id=self.caller_id)
-        how = {"overrides": overrides, "after": by.after}
+        how: dict[str, Any] = {"overrides": overrides, "after": by.after}
         if by.preview:
             tally = bulk_decisions.preview(rows, resolution, **how)
         else:

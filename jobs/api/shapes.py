@@ -124,7 +124,7 @@ class ManyDecided(Struct, frozen=True, kw_only=True):
     summary: Annotated[str, Meta(examples=["312 would be sent; 4 already have it; 2 are unknown."])]
     decided: Annotated[int, Meta(description="How many were, or would be, decided as asked.")]
     counts: Annotated[DeadLetterCounts, Meta(description="All that were looked at.")]
-    examples: Annotated[dict[str, list[int]], Meta(description="The first few ids of each of the `counts` that is not 0.")]
+    examples: Annotated[dict[str, list[int]], Meta(description="The first few ids behind each of the `counts`.")]
     continue_after: Annotated[
         int | None, Meta(description="There are more: send this as `after` for the rest. Null: these were all.")
     ]
