@@ -135,7 +135,7 @@ def test_a_run_whose_books_are_tampered_with_is_convicted(
 # ── Its end ───────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_however_it_is_stopped_no_process_is_left(tmp_path: Path, number: signal.Signals):
     log = tmp_path / "said"
     with log.open("w") as said:
