@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
+from typing import Any
 
 import httpx
 
@@ -42,7 +43,7 @@ class Clients:
         self._token = ""
         self._thread = threading.Thread(target=self._run, name="clients", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._all: asyncio.Future[object] | None = None
+        self._all: asyncio.Future[Any] | None = None
 
     @property
     def is_done(self) -> bool:
@@ -75,8 +76,8 @@ class Clients:
         async with httpx.AsyncClient(limits=limits, timeout=TIMEOUT_SECONDS, trust_env=False) as self._http:
             self._signing_in = asyncio.Lock()
             began = time.monotonic()
-            self._all = asyncio.gather(*(self._play(job, began) for job in self._plan.jobs))
-            await self._all
+            all_of_it = self._all = asyncio.gather(*(self._play(job, began) for job in self._plan.jobs))
+            await all_of_it
 
     async def _play(self, job: PlannedJob, began: float) -> None:
         await _until(began + job.at)

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from scheduler.embedded.child import CannotStart, Child, free_port, wait_for
@@ -188,7 +189,7 @@ class Platform:
         for process in self.processes:
             process.start()
         for process, port in zip(self.of(Role.API), self._ports, strict=True):
-            process.child.wait_until(lambda port=port: _is_open(port), within=BOOT_SECONDS, watch=self._watch)
+            process.child.wait_until(partial(_is_open, port), within=BOOT_SECONDS, watch=self._watch)
 
     def manage(self, *arguments: str, within: float = BOOT_SECONDS) -> str:
         """Run `manage.py …` to its end and return what it said; CannotStart when it fails or takes longer."""
