@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 
 import httpx
 import pytest
@@ -155,4 +157,25 @@ def test_mailgun_is_asked_over_http(platform, smtp):
         assert endings(job_id) == [("unknown", "evidence")]
         assert answers(job_id) == [True]
         assert [query["message-id"] for query in provider.asked] == [f"{job_id}@sendonce.example"]
+    platform.assert_books_balance()
+
+
+def test_a_provider_that_hangs_holds_neither_the_other_chores_nor_the_drain(platform, smtp):
+    with mailgun() as provider:
+        provider.is_silent = threading.Event()
+        platform.env["EVIDENCE_SOURCES"] = f"main={provider.url}"
+        platform.start_worker()
+        scheduler = platform.start_scheduler()
+        smtp.once("dot", ACCEPT_THEN_DROP)
+        unknown = platform.accept()
+        platform.until(provider.is_waiting.is_set)
+
+        later = platform.accept(delay_seconds=0.5)
+        platform.until_status("completed", later)
+        scheduler.ask_to_stop(signal.SIGTERM)
+        platform.until(lambda: scheduler.returncode is not None)
+
+        assert not provider.is_silent.is_set()
+        assert scheduler.returncode == 0
+        assert answers(unknown) == [None]
     platform.assert_books_balance()

@@ -10,10 +10,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from jobs.conf import tunables
+from jobs import conf
 from scheduler.embedded.child import free_port
 from scheduler.ticker import Ticker
 from tests.conftest import until
@@ -53,13 +54,22 @@ def test_nonsense_is_refused_before_anything_starts(port):
         call_command("run_scheduler", "--metrics-port", port)
 
 
+def test_a_source_of_evidence_that_makes_no_sense_is_refused_before_anything_starts(tunables):
+    tunables(evidence_sources={"local": "ftp://ann:s3cret@host"})
+
+    with pytest.raises(ImproperlyConfigured, match="EVIDENCE_SOURCES: 'local': the URL must start with") as refused:
+        call_command("run_scheduler")
+
+    assert "s3cret" not in str(refused.value)
+
+
 @pytest.mark.slow
 def test_the_process_works_tells_its_metrics_and_ends_with_0(committed, bell):
     job_id = build.a_job(delay_seconds=60)
     build.set_job(job_id, run_at=build.ago(1))
     known, port = connection.settings_dict, free_port()
     database = "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**known)
-    env = os.environ | {"DATABASE_URL": database, "REDIS_URL": tunables().redis_url}
+    env = os.environ | {"DATABASE_URL": database, "REDIS_URL": conf.tunables().redis_url}
     command = [sys.executable, "manage.py", "run_scheduler", "--metrics-port", str(port)]
     with subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True) as process:
         try:

@@ -27,6 +27,7 @@ class Mailgun:
     asked: list[dict[str, str]] = field(default_factory=list)
     instead: tuple[int, dict[str, str], bytes] | None = None  # status, headers, body
     is_silent: threading.Event | None = None  # set when it may answer
+    is_waiting: threading.Event = field(default_factory=threading.Event)  # somebody asked it meanwhile
     page_size: int | None = None
     base: str = ""
 
@@ -72,6 +73,7 @@ def mailgun() -> Iterator[Mailgun]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if provider.is_silent:
+                provider.is_waiting.set()
                 provider.is_silent.wait(30)
             status, headers, body = provider.instead or self._answer()
             self.send_response(status)

@@ -402,3 +402,23 @@ def test_whatever_is_stored_no_header_can_be_injected(subject, name, value, to, 
 def test_a_word_too_long_for_a_line_is_refused_rather_than_broken():
     with pytest.raises(ValueError, match="does not fit"):
         mime.attachment_part("f" * 999, "a/b", b"")
+
+
+# ── Asking about it afterwards ────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        a_claim(),
+        a_claim(**{"from": "Ann <ann@пример.рф>"}),
+        a_claim("welcome_email", email="ann@example.org", name="Ann"),
+    ],
+)
+def test_who_asks_about_a_letter_asks_by_the_id_it_went_out_with(claim):
+    assert letter.message_id_of(claim) == letter.write(claim).message_id
+
+
+def test_what_is_no_email_has_no_id_to_ask_by():
+    with pytest.raises(Invalid):
+        letter.message_id_of(a_claim("fax"))
