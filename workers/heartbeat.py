@@ -62,16 +62,20 @@ class Heartbeat:
             connection.close()
 
     def _try_to_beat(self) -> bool:
+        self._pulse.tick("heartbeat")
         silent = self._pulse.silent(for_seconds=self._conf.lease_seconds / 2)
         if silent:
             log.error("heartbeat_withheld", silent=silent)
+            self._pulse.trouble("heartbeat", f"withheld, for others are silent: {', '.join(silent)}")
             return False
         try:
             self.beat()
         except DatabaseError as error:
             log.warning("heartbeat_failed", error=type(error).__name__)
+            self._pulse.trouble("heartbeat", f"PostgreSQL: {type(error).__name__}")
             connection.close()
             return False
+        self._pulse.progress("heartbeat")
         return True
 
     def _leave(self) -> None:

@@ -1,4 +1,4 @@
-"""A worker node: one or more worker processes and the port where Prometheus reads them all."""
+"""A worker node: several worker processes under one parent, and the port that answers for them all."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import structlog
-from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from jobs.gauges import PlatformGauges
+from workers import probes
+from workers.watchdog import read_report
 
 log = structlog.get_logger(__name__)
 
@@ -35,24 +35,11 @@ def port(text: str) -> int:
     return number
 
 
-def serve_metrics(port: int, registry: CollectorRegistry = REGISTRY) -> Any:
-    """Serve a registry and the platform's gauges on `port`; returns a function that stops it."""
-    registry.register(PlatformGauges())
-    server, thread = start_http_server(port, registry=registry)
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return stop
-
-
 class Node:
     """Several worker processes under one parent, which starts again whichever dies.
 
     Children find the parent's end of their standard input closed when it dies, however it dies, and drain.
-    Their metrics meet in a folder (prometheus_client's multiprocess mode) that the parent serves.
+    Their metrics meet in a folder (prometheus_client's multiprocess mode), and so do the reports of their watchdogs.
     """
 
     def __init__(self, *, processes: int, command: Sequence[str], metrics_port: int | None) -> None:
@@ -67,48 +54,57 @@ class Node:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
         with tempfile.TemporaryDirectory(prefix="sendonce-metrics-") as folder:
-            stop_metrics = self._serve_metrics(Path(folder))
+            self._folder = Path(folder)
+            stop_serving = self._serve()
             try:
-                self._children = [self._start(folder) for _ in range(self._processes)]
-                self._keep_alive(folder)
+                self._children = [self._start(number) for number in range(self._processes)]
+                self._keep_alive()
                 return max((child.wait() for child in self._children), default=0)
             finally:
-                stop_metrics()
+                stop_serving()
 
-    def _serve_metrics(self, folder: Path) -> Any:
+    def _serve(self) -> Callable[[], None]:
         if self._metrics_port is None:
             return lambda: None
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, path=str(folder))
-        return serve_metrics(self._metrics_port, registry)
+        MultiProcessCollector(registry, path=str(self._folder))
+        return probes.serve(self._metrics_port, processes=self._reports, registry=registry)
 
-    def _start(self, folder: str) -> subprocess.Popen[bytes]:
+    def _reports(self) -> probes.Processes:
+        """What each process that should run has told of its parts."""
+        return {child.pid: read_report(self._report(number)) for number, child in enumerate(self._children)}
+
+    def _report(self, number: int) -> Path:
+        return self._folder / f"parts-{number}.json"
+
+    def _start(self, number: int) -> subprocess.Popen[bytes]:
+        self._report(number).unlink(missing_ok=True)  # of the one that stood here before
         return subprocess.Popen(
-            [sys.executable, *self._command, "--follow-stdin"],
+            [sys.executable, *self._command, "--follow-stdin", "--report-to", str(self._report(number))],
             stdin=subprocess.PIPE,
-            env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": folder},
+            env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(self._folder)},
             start_new_session=True,  # a terminal's Ctrl-C reaches the parent only, which passes it on once
         )
 
-    def _keep_alive(self, folder: str) -> None:
+    def _keep_alive(self) -> None:
         wait, last_start = SHORTEST_RESTART_WAIT_SECONDS, time.monotonic()
         while not self._is_stopping:
             time.sleep(LOOK_SECONDS)
             quiet = time.monotonic() - last_start
-            if quiet >= wait and self._start_dead_again(folder):
+            if quiet >= wait and self._start_dead_again():
                 is_calm = quiet >= CALM_SECONDS
                 wait = SHORTEST_RESTART_WAIT_SECONDS if is_calm else min(wait * 2, LONGEST_RESTART_WAIT_SECONDS)
                 last_start = time.monotonic()
         self._pass_on(signal.SIGTERM)
 
-    def _start_dead_again(self, folder: str) -> bool:
+    def _start_dead_again(self) -> bool:
         """Whether there were any."""
-        dead = [index for index, child in enumerate(self._children) if child.poll() is not None]
-        for index in dead:
-            child = self._children[index]
+        dead = [number for number, child in enumerate(self._children) if child.poll() is not None]
+        for number in dead:
+            child = self._children[number]
             log.error("worker_process_died", pid=child.pid, code=child.returncode)
-            mark_process_dead(child.pid, folder)
-            self._children[index] = self._start(folder)
+            mark_process_dead(child.pid, str(self._folder))
+            self._children[number] = self._start(number)
         return bool(dead)
 
     def _signalled(self, number: int, frame: object) -> None:

@@ -144,12 +144,14 @@ class Recorder:
     # ── The thread ────────────────────────────────────────────────────────────────────────────
 
     def run(self) -> None:
-        """Commit groups until stopped and nothing is left."""
+        """Commit groups until stopped and nothing is left. Where it died, a second run goes on."""
         try:
             while not self._is_done():
                 self._pulse.tick("recorder")
                 if entries := self._gather():
-                    self._commit(Group(entries))
+                    self._commit_or_keep(Group(entries))
+                else:
+                    self._pulse.progress("recorder")
         finally:
             connection.close()
 
@@ -177,6 +179,13 @@ class Recorder:
             entries.append(self._entries.get_nowait())
         return entries
 
+    def _commit_or_keep(self, group: Group) -> None:
+        try:
+            self._commit(group)
+        except BaseException:
+            self._keep(group)
+            raise
+
     def _commit(self, group: Group) -> None:
         try:
             group.commit()
@@ -186,6 +195,7 @@ class Recorder:
             else:
                 self._wait_for_postgres(group, error)
         else:
+            self._pulse.progress("recorder")
             self._answer(group)
 
     def _answer(self, group: Group) -> None:
@@ -202,13 +212,18 @@ class Recorder:
         )
 
     def _wait_for_postgres(self, group: Group, error: Exception) -> None:
-        """Away, or unable for now: marks fail at once. The rest is kept: its guards make a repeated write harmless."""
+        """Away, or unable for now."""
         log.warning("postgres_away", error=type(error).__name__, sqlstate=sqlstate(error), kept=len(group.entries))
+        self._pulse.trouble("recorder", f"PostgreSQL: {type(error).__name__}")
         connection.close()
+        self._keep(group)
+        self._abandoned.wait(RETRY_SECONDS)
+
+    def _keep(self, group: Group) -> None:
+        """Marks fail at once: no dot. The rest is kept: its guards make a repeated write harmless."""
         marks = [entry for entry in group.entries if isinstance(entry[0], Mark)]
         _answer_all([(future, MarkUncertain()) for _, future in marks])
         self._backlog += [entry for entry in group.entries if not isinstance(entry[0], Mark)]
-        self._abandoned.wait(RETRY_SECONDS)
 
     def _split(self, group: Group, error: Exception) -> None:
         """One row that PostgreSQL will not take must not take the others with it (PROTOCOL trace 15)."""

@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 LISTEN_SECONDS = 1.0  # how long one BLMPOP waits; also how soon a stop is noticed
 POLL_SECONDS = 0.25  # between looks into PostgreSQL while Redis is away
+RETRY_SECONDS = 0.5  # before Redis is tried again
 REST_SECONDS = 0.5  # after PostgreSQL said nothing
 SWEEP_SECONDS = 5.0
 LONGEST_SILENCE_SECONDS = 5.0  # of the bell, before PostgreSQL is asked whether it should have rung
@@ -82,6 +83,7 @@ class Taker:
                 self._take(free)
         except DatabaseError as error:
             log.warning("postgres_away", error=type(error).__name__, exc_info=not is_away(error))
+            self._pulse.trouble("taker", f"PostgreSQL: {type(error).__name__}")
             connection.close()
             self._sweep_at = 0.0  # an answer may have been lost: look for our own unknown claims (trace 6)
             self._stopping.wait(REST_SECONDS)
@@ -102,8 +104,9 @@ class Taker:
             waiting = queue.take(self._priorities, limit=free, timeout_seconds=LISTEN_SECONDS)
         except queue.Away as error:
             log.warning("redis_away", error=type(error).__name__)
-            self._redis_back_at = time.monotonic() + LISTEN_SECONDS
+            self._redis_back_at = time.monotonic() + RETRY_SECONDS
             return []
+        self._pulse.progress("taker")
         if self._stopping.is_set():
             queue.push(waiting)  # somebody else's now
             return []
@@ -115,6 +118,7 @@ class Taker:
     def _claim_by_asking(self, free: int) -> list[Claim]:
         self._ask_at = time.monotonic() + LONGEST_SILENCE_SECONDS
         claims = transitions.claim_waiting(self._priorities, limit=free, worker=self._worker)
+        self._pulse.progress("taker")
         if not claims and time.monotonic() < self._redis_back_at:
             self._stopping.wait(POLL_SECONDS)
         return claims
@@ -147,3 +151,4 @@ class Taker:
             queue.push(rescue.waiting)
             log.warning("own_claims_swept", queued=len(rescue.waiting), unknown=rescue.unknown)
         self._sweep_at = time.monotonic() + SWEEP_SECONDS
+        self._pulse.progress("taker")

@@ -1,7 +1,8 @@
 """One worker process: a loop that talks to the outside, and three threads with one duty each.
 
 The first SIGTERM or SIGINT drains: nothing new is taken, what is under way gets `drain_seconds`. The second
-hands everything back at once. A thread that dies takes the worker down in the same order.
+hands everything back at once. A thread or a loop that dies takes the worker down in the same order; what hangs is the
+watchdog's business.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from uuid_utils.compat import uuid7
 
 from jobs.claims import Claim
 from jobs.conf import Tunables, tunables
+from jobs.postgres.base import while_waiting
 from workers.channels.registry import channels
 from workers.delivery import Delivery
 from workers.heartbeat import Heartbeat
 from workers.pulse import Pulse
-from workers.recorder import Recorder
+from workers.recorder import IDLE_SECONDS, Recorder
 from workers.slots import Slots
-from workers.taker import Taker
+from workers.taker import SWEEP_SECONDS, Taker
 
 Over = asyncio.Future[None]  # done when a thread has ended
 
@@ -43,17 +45,19 @@ class Worker:
         conf = conf or tunables()
         self.id: UUID = uuid7()  # new with every process: a restarted one must not beat for the dead (trace 6)
         self._conf = conf
-        self._pulse = Pulse()
+        self.pulse = Pulse(
+            loop=TICK_SECONDS, taker=SWEEP_SECONDS, recorder=IDLE_SECONDS, heartbeat=conf.heartbeat_seconds
+        )
         self._slots = Slots(concurrency)
-        self._recorder = Recorder(pulse=self._pulse, on_over=self._slots.free, on_acquitted=self._slots.acquit)
-        self._heartbeat = Heartbeat(worker=self.id, slots=self._slots, pulse=self._pulse, conf=conf)
+        self._recorder = Recorder(pulse=self.pulse, on_over=self._slots.free, on_acquitted=self._slots.acquit)
+        self._heartbeat = Heartbeat(worker=self.id, slots=self._slots, pulse=self.pulse, conf=conf)
         self._taker = Taker(
             worker=self.id,
             priorities=priorities,
             slots=self._slots,
             recorder=self._recorder,
             hand_over=self._hand_over,
-            pulse=self._pulse,
+            pulse=self.pulse,
             conf=conf,
         )
         self._trips: set[asyncio.Task[None]] = set()
@@ -62,7 +66,11 @@ class Worker:
 
     def run(self, *, follow: int | None = None) -> int:
         """Work until told to stop, or until the other end of the pipe `follow` (a file descriptor) is gone."""
-        asyncio.run(self._main(follow))
+        try:
+            asyncio.run(self._main(follow))
+        except BaseException:  # a SystemExit somewhere in a trip ends the loop, too
+            log.exception("loop_died", worker_id=str(self.id))
+            self._has_failed = True
         return int(self._has_failed)
 
     def stop(self) -> None:
@@ -84,7 +92,8 @@ class Worker:
         ]
         ticking = asyncio.create_task(self._tick())
         log.info("worker_started", worker_id=str(self.id), concurrency=self._slots.capacity)
-        await self._stop.wait()
+        with contextlib.suppress(asyncio.CancelledError):  # the loop dies, and lets its tasks come to an end
+            await self._stop.wait()
         await self._drain(*threads)
         ticking.cancel()
         log.info("worker_stopped", worker_id=str(self.id), failed=self._has_failed)
@@ -103,7 +112,7 @@ class Worker:
 
     async def _tick(self) -> None:
         while True:
-            self._pulse.tick("loop")
+            self.pulse.progress("loop")
             await asyncio.sleep(TICK_SECONDS)
 
     # ── Trips ─────────────────────────────────────────────────────────────────────────────────
@@ -136,6 +145,9 @@ class Worker:
         """Stop in the order in which work flows: take nothing, finish trips, record, fall silent."""
         deadline = self._loop.time() + self._conf.drain_seconds
         log.info("worker_draining", in_flight=len(self._slots))
+        # One that died gets a second life, to write down and to be heard until the trips are over.
+        recorder = self._thread("recorder", self._recorder.run) if recorder.done() else recorder
+        heartbeat = self._thread("heartbeat", self._heartbeat.run) if heartbeat.done() else heartbeat
         self._heartbeat.is_draining = True
         self._taker.stop()
         await self._patiently(taker, self._conf.drain_seconds)
@@ -175,17 +187,22 @@ class Worker:
         over: Over = self._loop.create_future()
 
         def guarded() -> None:
+            while_waiting(partial(self.pulse.tick, name))
             try:
                 run()
-            except Exception:
+                self.pulse.forget(name)
+            except BaseException:
                 log.exception("thread_died", thread=name, worker_id=str(self.id))
                 self._has_failed = True
-                self._tell_loop(self._stop.set)
-            finally:
-                self._tell_loop(over.set_result, None)
+            self._tell_loop(self._thread_over, over)
 
         threading.Thread(target=guarded, name=name, daemon=True).start()
         return over
+
+    def _thread_over(self, over: Over) -> None:
+        over.set_result(None)
+        if self._has_failed:
+            self._stop.set()
 
     def _tell_loop(self, function: Callable[..., object], *args: object) -> None:
         with contextlib.suppress(RuntimeError):  # a thread that hangs outlives the loop, which waits for none for ever

@@ -14,7 +14,7 @@ from jobs.models import Worker
 from tests.conftest import until
 from tests.jobs.transitions import builders as build
 from workers.heartbeat import Heartbeat
-from workers.pulse import Pulse
+from workers.pulse import Part, Pulse
 from workers.slots import Slots
 
 ME = build.WORKER
@@ -88,7 +88,7 @@ def test_its_row_says_what_the_worker_does(a_heartbeat):
 def test_while_a_part_is_silent_no_beat_is_sent_so_that_its_jobs_are_rescued(a_heartbeat):
     heartbeat = a_heartbeat(lease_seconds=30.0)
     heartbeat.pulse.tick("loop")
-    heartbeat.pulse._ticks["taker"] = time.monotonic() - 16.0  # more than half a lease
+    heartbeat.pulse._parts["taker"] = Part(name="taker", ticked_at=time.monotonic() - 16.0)  # more than half a lease
 
     with capture_logs() as logs:
         heartbeat.start()
@@ -102,7 +102,7 @@ def test_while_a_part_is_silent_no_beat_is_sent_so_that_its_jobs_are_rescued(a_h
 
 def test_less_than_half_a_lease_is_no_silence(a_heartbeat):
     heartbeat = a_heartbeat(lease_seconds=30.0)
-    heartbeat.pulse._ticks["taker"] = time.monotonic() - 13.0
+    heartbeat.pulse._parts["taker"] = Part(name="taker", ticked_at=time.monotonic() - 13.0)
 
     heartbeat.start()
 

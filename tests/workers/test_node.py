@@ -7,13 +7,10 @@ import signal
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
-from prometheus_client import CollectorRegistry, Counter
 
-from scheduler.embedded.child import Child, free_port, is_port_free, wait_for
+from scheduler.embedded.child import Child, wait_for
 from scheduler.embedded.guardian import is_running
-from workers.node import serve_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -136,18 +133,3 @@ def test_a_killed_node_leaves_no_process(a_node):
     until(lambda: not node.living())
 
     assert {node.diary_of(pid) for pid in processes} == {"orphaned"}
-
-
-@pytest.mark.django_db(transaction=True)
-def test_metrics_are_served_with_the_platforms_gauges_until_stopped():
-    port = free_port()
-    registry = CollectorRegistry()
-    Counter("letters_total", "Letters.", registry=registry).inc(3)
-
-    stop = serve_metrics(port, registry)
-    told = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
-    stop()
-
-    assert "letters_total 3.0" in told
-    assert "jobs_in_dlq 0.0" in told
-    assert is_port_free(port)

@@ -136,6 +136,8 @@ def test_the_recorder_shows_that_it_lives_while_postgres_is_away(recorder, postg
     with capture_logs() as logs:
         recorder.start()
         until(lambda: logs)
-        recorder.pulse.forget("recorder")
-        until(lambda: recorder.pulse.silent(for_seconds=-1.0) == ["recorder"])
+        (then,) = recorder.pulse.parts()
+        until(lambda: recorder.pulse.parts()[0].ticked_at > then.ticked_at)
+    (now,) = recorder.pulse.parts()
+    assert (now.trouble, now.progress_at) == ("PostgreSQL: OperationalError", None)
     postgres.come_back()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 import threading
 from dataclasses import replace
 
@@ -215,7 +217,7 @@ def test_what_is_taken_while_the_worker_leaves_goes_back(a_worker, monkeypatch):
 
     assert worker.ended() == 0
     assert channel.dots == []
-    assert build.where(job_id) == ("scheduled", "released")
+    assert build.where(job_id) == ("scheduled", None), "it has not even come to the gate"
 
 
 def test_what_is_taken_while_other_trips_are_handed_back_sets_out_on_none(a_worker, monkeypatch):
@@ -246,7 +248,7 @@ def test_what_is_taken_while_other_trips_are_handed_back_sets_out_on_none(a_work
     assert worker.ended() == 0
     assert channel.dots == []
     assert channel.reached == 1, "the second never set out"
-    assert [build.where(job_id) for job_id in (first, second)] == [("scheduled", "released")] * 2
+    assert [build.where(job_id) for job_id in (first, second)] == [("scheduled", "released"), ("scheduled", None)]
 
 
 def test_it_leaves_although_postgres_is_away_and_keeps_its_row_for_the_rescuer(a_worker, postgres, monkeypatch):
@@ -294,9 +296,99 @@ def test_a_thread_that_dies_takes_the_worker_with_it(a_worker, monkeypatch, step
 
         assert worker.ended() == 1
 
-    died = [line["thread"] for line in logs if line["event"] == "thread_died"]
-    assert died == [name for name in THREADS if THREADS[name] == step]
+    died = {line["thread"] for line in logs if line["event"] == "thread_died"}
+    assert died == {name for name in THREADS if THREADS[name] == step}
     assert channel.is_closed
+
+
+def dies_once(monkeypatch, step):
+    """This step of a thread fails the next time it is taken, and never again."""
+    module_name, cls, name = step.rsplit(".", 2)
+    owner = getattr(importlib.import_module(module_name), cls)
+    do, died = getattr(owner, name), threading.Event()
+
+    def die_once(self, *args):
+        if not died.is_set():
+            died.set()
+            raise ZeroDivisionError
+        return do(self, *args)
+
+    monkeypatch.setattr(owner, name, die_once)
+    return died
+
+
+@pytest.mark.parametrize("step", THREADS.values(), ids=THREADS)
+def test_what_was_under_way_when_a_thread_died_comes_to_its_end(a_worker, monkeypatch, step):
+    channel = SlowChannel("dot")
+    worker = a_worker(channel)
+    job_id = rung()
+    until(lambda: channel.reached)
+
+    died = dies_once(monkeypatch, step)
+    assert died.wait(10)
+    until(lambda: worker.row().state == "unavailable")
+    worker.go_on()
+
+    assert worker.ended() == 1
+    assert build.where(job_id) == ("completed", "sent")
+    assert worker.row() is None
+
+
+@pytest.mark.parametrize("step", THREADS.values(), ids=THREADS)
+def test_what_cannot_come_to_its_end_when_a_thread_died_is_handed_back(a_worker, monkeypatch, step):
+    channel = SlowChannel("offer")
+    worker = a_worker(channel, drain_seconds=0.3)
+    job_id = rung()
+    until(lambda: channel.reached)
+
+    dies_once(monkeypatch, step)
+
+    assert worker.ended() == 1
+    assert build.where(job_id) == ("scheduled", "released")
+    assert worker.row() is None
+
+
+def test_an_outcome_in_the_hands_of_a_recorder_that_dies_is_written_all_the_same(a_worker, monkeypatch):
+    channel = SlowChannel("dot")
+    worker = a_worker(channel)
+    job_id = rung()
+    until(lambda: channel.reached)
+    dies_once(monkeypatch, "workers.recorder.Group.commit")
+    monkeypatch.setattr("workers.recorder.is_refused", lambda error: 1 / 0)  # not even this can be said of it
+
+    worker.go_on()
+
+    assert worker.ended() == 1
+    assert build.where(job_id) == ("completed", "sent")
+
+
+def test_a_mark_in_the_hands_of_a_recorder_that_dies_writes_no_dot(a_worker, monkeypatch):
+    channel = SlowChannel("offer")
+    worker = a_worker(channel)
+    job_id = rung()
+    until(lambda: channel.reached)
+    dies_once(monkeypatch, "workers.recorder.Recorder._answer")  # after the commit
+
+    worker.go_on()
+
+    assert worker.ended() == 1
+    assert channel.dots == []
+    assert build.where(job_id) == ("scheduled", "released")
+
+
+def test_a_loop_that_dies_hands_back_what_the_others_have(a_worker, monkeypatch):
+    """A handler that calls sys.exit() ends the loop; which job that was is the rescuer's to find out."""
+    channel = SlowChannel("offer")
+    worker = a_worker(channel)
+    innocent = rung()
+    until(lambda: channel.reached)
+
+    monkeypatch.setattr(channel, "on_prepare", sys.exit)
+    guilty = rung()
+
+    assert worker.ended() == 1
+    assert build.where(innocent) == ("scheduled", "released")
+    assert build.where(guilty) == ("running", "claimed")
 
 
 @pytest.mark.parametrize("error", [RuntimeError("channel"), OSError("reset")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from typing import Any
 
 import structlog
@@ -17,10 +18,14 @@ from scheduler.loops.reconciler import Reconciler
 from scheduler.loops.rescuer import Rescuer
 from scheduler.loops.waker import Waker
 from scheduler.ticker import Ticker
+from workers import probes
 from workers.evidence.registry import sources
-from workers.node import port, serve_metrics
+from workers.node import port
+from workers.watchdog import watched
 
 log = structlog.get_logger(__name__)
+
+HANGS_SECONDS = 60.0  # without a sign of life; the longest round without any is one of questions to providers, 10 s
 
 
 class Command(BaseCommand):
@@ -28,7 +33,7 @@ class Command(BaseCommand):
     requires_system_checks = [Tags.security]  # ours among them; the others would load every view of the API
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--metrics-port", type=port, help="serve Prometheus metrics here")
+        parser.add_argument("--metrics-port", type=port, help="serve /metrics, /health/live and /health/ready here")
 
     def handle(self, *args: Any, **options: Any) -> None:
         conf = tunables()
@@ -36,9 +41,12 @@ class Command(BaseCommand):
         ticker = Ticker([Promoter(), Rescuer(conf), Reconciler(), inquirer, Waker(conf), Pruner(conf)])
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: ticker.stop())
-        stop_metrics = serve_metrics(options["metrics_port"]) if options["metrics_port"] else None
         log.info("scheduler_started")
-        ticker.run()
-        if stop_metrics:
-            stop_metrics()
+        with (
+            watched(ticker.pulse, silence_seconds=HANGS_SECONDS),
+            probes.serving(options["metrics_port"], ticker.pulse),
+        ):
+            code = ticker.run()
         log.info("scheduler_stopped")
+        if code:
+            sys.exit(code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -12,7 +13,9 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from jobs.conf import tunables
 from jobs.states import Priority
-from workers.node import Node, port, serve_metrics
+from workers import probes
+from workers.node import Node, port
+from workers.watchdog import watched
 from workers.worker import Worker
 
 
@@ -26,8 +29,11 @@ class Command(BaseCommand):
         parser.add_argument(
             "--queues", type=priorities, default=list(Priority), help="which queues, in order (high,default,low)"
         )
-        parser.add_argument("--metrics-port", type=port, help="serve Prometheus metrics of the whole node here")
+        parser.add_argument(
+            "--metrics-port", type=port, help="serve the whole node's /metrics, /health/live and /health/ready here"
+        )
         parser.add_argument("--follow-stdin", action="store_true", help=argparse.SUPPRESS)
+        parser.add_argument("--report-to", type=Path, help=argparse.SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         code = self._run_node(options) if options["processes"] > 1 else self._run_worker(options)
@@ -43,12 +49,11 @@ class Command(BaseCommand):
         worker = Worker(
             priorities=options["queues"], concurrency=options["concurrency"] or tunables().worker_concurrency
         )
-        stop_metrics = serve_metrics(options["metrics_port"]) if options["metrics_port"] else None
-        try:
+        with (
+            watched(worker.pulse, silence_seconds=tunables().lease_seconds, report_to=options["report_to"]),
+            probes.serving(options["metrics_port"], worker.pulse),
+        ):
             return worker.run(follow=sys.stdin.fileno() if options["follow_stdin"] else None)
-        finally:
-            if stop_metrics:
-                stop_metrics()
 
 
 def positive(text: str) -> int:
