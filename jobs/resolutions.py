@@ -125,7 +125,7 @@ def _lock_and_look(dead_letters: Collection[int], *, spoken_for: Collection[byte
 
 def _overtaken(one: Look) -> Look:
     """A rival took its key between the look and the requeue."""
-    return one._replace(outlook=Outlook.IN_FLIGHT) if one.outlook is Outlook.WOULD_SEND else one
+    return one._replace(outlook=Outlook.IN_FLIGHT, holder=None) if one.outlook is Outlook.WOULD_SEND else one
 
 
 def _requeue(statement: str, looks: Sequence[Look], resolution: Resolution, *, by: int | None, note: str) -> set[int]:
@@ -212,10 +212,11 @@ def _refusal(one: Look, wanted: Resolution) -> TooLate:
         return TooLate(f"This dead letter was decided before: {one.resolution or 'its job has moved on'}.")
     if TAKEN_BY[wanted] == {Outlook.UNKNOWN}:
         return TooLate("This dead letter is not an unknown: requeue or discard it.")
+    holder = f"Job {one.holder}" if one.holder else "Another job"
     if one.outlook is Outlook.ALREADY_SENT:
-        return AlreadySent(f"Job {one.holder} of the same key was sent. {AlreadySent.remedy}")
+        return AlreadySent(f"{holder} of the same key was sent. {AlreadySent.remedy}")
     if one.outlook is Outlook.IN_FLIGHT:
-        return InFlight(f"Job {one.holder} of the same key is on its way, or undecided. {InFlight.remedy}")
+        return InFlight(f"{holder} of the same key is on its way, or undecided. {InFlight.remedy}")
     return TooLate(REFUSALS[one.outlook])
 
 

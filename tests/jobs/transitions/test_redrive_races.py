@@ -6,7 +6,7 @@ import pytest
 from django.db import transaction
 
 from jobs import bulk_decisions, resolutions, transitions
-from jobs.errors import TooLate
+from jobs.errors import InFlight, TooLate
 from jobs.models import DeadLetter
 from jobs.resolutions import Outlook
 from jobs.states import Decision, Outcome, Resolution
@@ -138,6 +138,18 @@ def test_a_rival_that_takes_the_key_between_the_look_and_the_requeue_keeps_it(mo
     assert tally.left == {Outlook.IN_FLIGHT: 1}
     assert facts(claim).letters == [("permanent", None)]
     assert (where(claim)[0], where(free)[0]) == ("failed", "queued")
+
+
+def test_one_requeue_that_a_rival_overtakes_is_told_so(monkeypatch):
+    claim, rival = failed(key="k"), claimed(key="k")
+    pause = Pause(monkeypatch, resolutions, "requeue_jobs")
+    with others() as them:
+        requeueing = them.start(resolutions.requeue, letter(claim, "permanent"), by=None)
+        pause.wait()
+        assert gate(rival).admitted == {rival.token}
+        pause.let_go()
+        with pytest.raises(InFlight, match="Another job of the same key is on its way"):
+            requeueing.result(20)
 
 
 def test_requeue_against_the_gate_of_a_rival_of_its_key_sends_once():
