@@ -24,7 +24,7 @@ FIRST_RETRY_SECONDS = 0.25  # sooner than Retry-After asks for: it is measured, 
 LONGEST_RETRY_SECONDS = 1.0  # … but hundreds may be waiting
 TIMEOUT_SECONDS = 15.0
 CONNECTIONS = 50
-PATIENCE_SECONDS = 180.0  # after which a client gives up, and the run has failed
+PATIENCE_SECONDS = 300.0  # after which a client gives up, and the run has failed
 
 
 class Clients:
@@ -92,9 +92,8 @@ class Clients:
         said, wait = "nothing", FIRST_RETRY_SECONDS
         while time.monotonic() < deadline:
             api = next(self._turn) % len(self._urls)
-            token = self._token
             try:
-                answer = await self._post(api, job.path, job.body, key=job.key)
+                answer, token = await self._post(api, job.path, job.body, key=job.key)
             except httpx.TransportError as error:
                 said = type(error).__name__
                 self.statuses[said] += 1
@@ -120,12 +119,14 @@ class Clients:
         is_replay = answer.headers.get("Idempotency-Replayed") == "true"
         self.answers.append(Answer(job.number, answer.json()["id"], time.time(), api + 1, is_replay))
 
-    async def _post(self, api: int, path: str, body: object, *, key: str | None = None) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        if key:
-            headers["Idempotency-Key"] = key
+    async def _post(self, api: int, path: str, body: object, *, key: str | None = None) -> tuple[httpx.Response, str]:
+        """The answer, and the token with which it was asked for."""
         async with self._turnstile:
-            return await self._http.post(self._urls[api] + path, json=body, headers=headers)
+            token = self._token
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            if key:
+                headers["Idempotency-Key"] = key
+            return await self._http.post(self._urls[api] + path, json=body, headers=headers), token
 
     async def _sign_in(self, *, instead_of: str) -> None:
         """A token for all clients; whoever finds a new one already there uses that."""
@@ -139,7 +140,7 @@ class Clients:
     async def _ask_for_token(self) -> str | None:
         credentials = {"username": USERNAME, "password": PASSWORD}
         for path in ("/login", "/signup"):
-            answer = await self._post(next(self._turn) % len(self._urls), path, credentials)
+            answer, _ = await self._post(next(self._turn) % len(self._urls), path, credentials)
             if answer.is_success:
                 return str(answer.json()["access_token"])
         return None
