@@ -39,8 +39,9 @@ class Times:
 class Recovery:
     """Of jobs that ran in a worker when it was killed: until they ran no more.
 
-    While PostgreSQL is away nothing can be rescued, and a rescuer counts no time in which it could not look: where an
-    outage came between, the time counts from PostgreSQL's return, and the job stands under `after_an_outage`.
+    While PostgreSQL is away nothing can be rescued, so that time does not count. After a long outage a rescuer begins
+    to count the lease anew, because it could not look meanwhile: where one came between, the time counts from
+    PostgreSQL's return, and the job stands under `after_an_outage`.
     """
 
     plain: Times
@@ -48,15 +49,20 @@ class Recovery:
 
 
 def recovery(books: Books) -> Recovery:
-    outages = books.outages(Fault.POSTGRES_AWAY, Fault.RESTART_POSTGRES)
     plain, late = [], []
-    for killing, left in _rescues(books):
-        between = [back for away, back in outages if away < left and back > killing]
-        if between:
-            late.append(max(0.0, left - max(between)))
+    for killed, left in _rescues(books):
+        returns = [back for away, back in books.outages(Fault.POSTGRES_AWAY) if away < left and back > killed]
+        if returns:
+            late.append(max(0.0, left - max(returns)))
         else:
-            plain.append(left - killing)
+            plain.append(left - killed - _away(books, killed, left))
     return Recovery(Times.of(plain), Times.of(late))
+
+
+def _away(books: Books, begin: float, end: float) -> float:
+    """For how long PostgreSQL was restarting in that time."""
+    restarts = books.outages(Fault.RESTART_POSTGRES)
+    return sum(max(0.0, min(back, end) - max(away, begin)) for away, back in restarts)
 
 
 def _rescues(books: Books) -> Iterable[tuple[float, float]]:

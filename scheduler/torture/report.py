@@ -156,7 +156,7 @@ def _events(verdicts: Sequence[Verdict]) -> str:
 def _deeds(verdicts: Sequence[Verdict]) -> str:
     """Answers by their first digit."""
     deeds = chain.from_iterable(verdict.evidence.deeds for verdict in verdicts)
-    return _counted(f"{deed.did[0]}xx" if deed.did[0].isdigit() else deed.did for deed in deeds)
+    return _counted(f"{deed.did[0]}xx" if deed.did[0] in "45" else deed.did for deed in deeds)
 
 
 def _statuses(verdicts: Sequence[Verdict]) -> str:

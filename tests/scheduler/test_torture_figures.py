@@ -165,6 +165,16 @@ def test_with_postgresql_away_in_between_it_counts_from_its_return(run):
     assert (found.plain.values, found.after_an_outage.values) == ([], [5.5])
 
 
+def test_the_time_in_which_postgresql_restarts_does_not_count(run):
+    run.accept("job", at=1010.0)
+    claim = run.claim("job", at=1011.0)
+    run.event(Fault.KILL_WORKER, "worker 1", at=1012.0, pid=7)
+    run.event(Fault.RESTART_POSTGRES, "PostgreSQL", at=1013.0, seconds=0.5)
+    run.settle("job", "queued", "released", claim, at=1018.5)
+
+    assert recovery(Books(run.evidence)).plain.values == [6.0]
+
+
 @pytest.mark.parametrize(("share", "value"), [(0.5, 50.0), (0.99, 99.0), (1.0, 100.0)])
 def test_quantiles_are_values_that_were_seen(share, value):
     assert Times.of(float(n) for n in range(100, 0, -1)).quantile(share) == value
