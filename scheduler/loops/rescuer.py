@@ -10,21 +10,26 @@ from jobs.conf import Tunables
 from jobs.metrics import LEASE_TIMEOUTS
 
 BATCH = 200
-BLIND_SECONDS = 5.0  # since the last look: longer than a chore is ever late, unless PostgreSQL was away
+LONGEST_LOOK_SECONDS = 5.0  # from one look to the next: longer than a chore is ever late, unless PostgreSQL was away
+SHORTEST_LOOK_SECONDS = 2.0  # the same for short leases, of which a look must be a small part
 
 
 class Rescuer:
     """Acts only on a heartbeat that it has itself seen unchanged for a whole lease, by its own monotonic clock:
     after an outage of PostgreSQL every worker looks dead, and none is (PROTOCOL trace 7). Time in which it could
-    not look does not count."""
+    not look does not count; neither does it undo what was seen before."""
 
     name = "rescuer"
     every_seconds = 0.5
 
     def __init__(self, conf: Tunables) -> None:
         self._conf = conf
-        self._last_heard: dict[UUID, tuple[datetime | None, float]] = {}  # worker → (heartbeat, first seen at)
+        self._last_heard: dict[
+            UUID, tuple[datetime | None, float]
+        ] = {}  # worker → (heartbeat, watched when first seen)
         self._looked_at = float("-inf")
+        self._watched_seconds = 0.0
+        self._longest_look = min(LONGEST_LOOK_SECONDS, max(SHORTEST_LOOK_SECONDS, conf.lease_seconds / 6))
 
     def run_once(self, now: float) -> dict[str, int]:
         dead = self._dead(now)
@@ -44,11 +49,13 @@ class Rescuer:
 
     def _dead(self, now: float) -> list[UUID]:
         holding = rescues.holding_workers()
-        was_blind = now - self._looked_at > BLIND_SECONDS
-        heard = {} if was_blind else self._last_heard
-        self._looked_at = now
+        since_last_look, self._looked_at = now - self._looked_at, now
+        if since_last_look <= self._longest_look:
+            self._watched_seconds += since_last_look
+        watched, heard = self._watched_seconds, self._last_heard
         self._last_heard = {
-            worker: heard[worker] if worker in heard and heard[worker][0] == beat_at else (beat_at, now)
+            worker: heard[worker] if worker in heard and heard[worker][0] == beat_at else (beat_at, watched)
             for worker, beat_at in holding.items()
         }
-        return [worker for worker, (_, since) in self._last_heard.items() if now - since >= self._conf.lease_seconds]
+        lease = self._conf.lease_seconds
+        return [worker for worker, (_, since) in self._last_heard.items() if watched - since >= lease]

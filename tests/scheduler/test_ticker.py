@@ -55,8 +55,12 @@ def a_ticker(monkeypatch):
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
     started = []
 
+    class KeepingItsCode(Ticker):
+        def run(self):
+            self.code = super().run()
+
     def start(*chores):
-        ticker = Ticker(chores)
+        ticker = KeepingItsCode(chores)
         thread = threading.Thread(target=ticker.run, name="ticker")
         thread.start()
         started.append((ticker, thread))
@@ -142,6 +146,63 @@ def test_waits_are_spread_so_that_clocks_do_not_march_in_step(monkeypatch):
 
     assert 8.0 <= min(waits) < 8.5
     assert 11.5 < max(waits) <= 12.0
+
+
+# ── What it tells of itself ───────────────────────────────────────────────────────────────────
+
+
+def part(ticker, name):
+    return next(part for part in ticker.pulse.parts() if part.name == name)
+
+
+def test_a_round_that_succeeds_is_progress_and_one_that_fails_is_trouble(a_ticker):
+    good, bad = Counting("good"), Counting("bad", bad_days=(ValueError("a bug"),) * 10_000)
+
+    ticker, _ = a_ticker(good, bad)
+    until(lambda: good.rounds > 2 and bad.rounds > 2)
+
+    assert (part(ticker, "good").every_seconds, part(ticker, "good").trouble) == (0.005, "")
+    assert part(ticker, "good").progress_at is not None
+    assert (part(ticker, "bad").trouble, part(ticker, "bad").progress_at) == ("ValueError", None)
+
+
+def test_after_a_bad_day_it_is_in_no_trouble_any_more(a_ticker):
+    chore = Counting(bad_days=(OperationalError("gone"),))
+
+    ticker, _ = a_ticker(chore)
+    until(lambda: chore.rounds > 2)
+
+    assert part(ticker, "counting").trouble == ""
+
+
+def test_a_chore_whose_thread_dies_takes_the_clock_down(a_ticker):
+    dying, other = Counting("dying", bad_days=(SystemExit(),)), Counting("other")  # type: ignore[arg-type]
+
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+        ticker, thread = a_ticker(dying, other)
+        thread.join(timeout=5)
+
+    assert ticker.code == 1
+    assert [line["chore"] for line in logs if line["event"] == "chore_died"] == ["dying"]
+
+
+def test_while_it_waits_for_postgres_a_chore_lives(a_ticker, committed):
+    begun = threading.Event()
+    ticked = []
+
+    class Waiting(Counting):
+        def run_once(self, now):
+            begun.wait(5)
+            for question in ("SELECT 1", "SELECT pg_sleep(0.4)"):
+                build.sql(question)
+                ticked.append(part(ticker, self.name).ticked_at)
+            return {}
+
+    ticker, _ = a_ticker(Waiting(every=1000.0))
+    begun.set()
+
+    until(lambda: len(ticked) == 2)
+    assert ticked[1] > ticked[0]
 
 
 def test_two_clocks_at_once_do_the_work_once(a_ticker, committed, bell):
