@@ -12,7 +12,7 @@ from concurrent.futures import TimeoutError as StillWaiting
 from functools import cache
 
 from django.db import Error as DatabaseError
-from django.db import connections
+from django.db import NotSupportedError, connections
 from django.http import HttpResponse
 from django_prometheus.exports import ExportToDjangoView
 from drf_spectacular.utils import extend_schema
@@ -32,7 +32,10 @@ class HealthView(OpenView):
         id="health",
         summary="How the platform is: PostgreSQL and Redis",
         tag="operations",
-        answers={200: ("Health", "`ok` or `degraded`."), 503: ("Health", "`down`: PostgreSQL is away.")},
+        answers={
+            200: ("Health", "`ok` or `degraded`."),
+            503: ("Health", "`down`: PostgreSQL is away, or takes no jobs."),
+        },
         asks_postgresql=False,
     )
     def get(self, request: Request) -> Response:
@@ -103,11 +106,15 @@ def _answer(future: Future[None]) -> str:
 
 
 def _ask_database() -> None:
-    """Over a connection of its own: an old one may be dead, and one that waits for its time-out helps nobody."""
+    """Whether a job could be written, over a connection of its own: an old one may be dead, and one that waits for its
+    time-out helps nobody. A server that was demoted, or not migrated yet, answers and takes no job."""
     probe = connections["default"].copy()
     probe.settings_dict["OPTIONS"] |= {"connect_timeout": PATIENCE_SECONDS, "tcp_user_timeout": PATIENCE_SECONDS * 1000}
     try:
         with probe.cursor() as cursor:
-            cursor.execute("SELECT 1")
+            cursor.execute("SELECT current_setting('transaction_read_only')::bool OR to_regclass('jobs_job') IS NULL")
+            (takes_none,) = cursor.fetchone()
+        if takes_none:
+            raise NotSupportedError
     finally:
         probe.close()

@@ -79,6 +79,19 @@ def test_without_postgresql_the_process_is_not_ready(monkeypatch, closed_port, p
     assert (answer.status_code, answer.json()) == (503, {"status": "down", "database": "away", "redis": "ok"})
 
 
+@pytest.mark.parametrize(
+    "options",
+    ["-c default_transaction_read_only=on", "-c search_path=pg_catalog"],
+    ids=["demoted", "not migrated"],
+)
+def test_a_postgresql_that_answers_and_takes_no_job_is_as_good_as_away(monkeypatch, options):
+    monkeypatch.setitem(connections.settings["default"]["OPTIONS"], "options", options)
+
+    answer, _ = ask("/health/ready")
+
+    assert (answer.status_code, answer.json()["database"]) == (503, "away")
+
+
 @pytest.mark.slow
 def test_servers_that_never_answer_hold_nobody_up(monkeypatch, silent_port):
     move_postgresql(monkeypatch, silent_port)
