@@ -39,9 +39,9 @@ class Times:
 class Recovery:
     """Of jobs that ran in a worker when it was killed: until they ran no more.
 
-    While PostgreSQL is away nothing can be rescued, so that time does not count. After a long outage a rescuer begins
-    to count the lease anew, because it could not look meanwhile: where one came between, the time counts from
-    PostgreSQL's return, and the job stands under `after_an_outage`.
+    While PostgreSQL is away nothing can be rescued, so that time does not count. After a long outage a rescuer has to
+    convince itself anew that a worker is silent: where one came between, the time counts from PostgreSQL's return, and
+    the job stands under `after_an_outage`.
     """
 
     plain: Times
