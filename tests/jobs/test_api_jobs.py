@@ -7,6 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from jobs.api.filters import _first_id
 from tests.jobs.conftest import EMAIL, make_job
 
 FIELDS = {
@@ -237,7 +238,16 @@ def test_since_reads_no_job_whose_id_is_older(caller):
     (bound,) = re.findall(r"\"id\" >= '?([0-9a-f-]{32,36})", queries[0]["sql"])
     assert UUID(bound).version == 7
     written_at = datetime.fromtimestamp((UUID(bound).int >> 80) / 1000, UTC)
-    assert written_at == datetime(2031, 4, 30, 23, 55, tzinfo=UTC)  # five minutes of doubt between two clocks
+    assert written_at == datetime(2031, 4, 30, 22, tzinfo=UTC)  # two hours of doubt between two clocks
+
+
+@pytest.mark.parametrize("skew", [timedelta(hours=1), -timedelta(hours=1)], ids=["fast", "slow"])
+def test_since_finds_what_an_api_with_a_wrong_clock_has_accepted(caller, skew):
+    job = make_job(caller.user, id=_first_id(timezone.now() + skew))
+
+    minute_ago = (timezone.now() - timedelta(minutes=1)).isoformat()
+
+    assert ids(caller.get("/jobs", {"since": minute_ago})) == [str(job.id)]
 
 
 @pytest.mark.parametrize(

@@ -134,11 +134,13 @@ def test_a_mountain_is_carried_off_in_small_batches_over_many_rounds(pruner, mon
 
 def test_refresh_tokens_that_have_run_out_leave_the_blacklist_and_the_others_stay(pruner):
     now = timezone.now()
-    for jti, expires_at in (("over", now - timedelta(minutes=1)), ("good", now + timedelta(hours=1))):
-        token = OutstandingToken.objects.create(jti=jti, token=jti, created_at=now, expires_at=expires_at)
+    over, slow, good = -timedelta(days=1, minutes=1), -timedelta(hours=1), timedelta(hours=1)
+    ages = {"over": over, "over but for a slow clock": slow, "good": good}
+    for jti, age in ages.items():
+        token = OutstandingToken.objects.create(jti=jti, token=jti, created_at=now, expires_at=now + age)
         BlacklistedToken.objects.create(token=token)
 
     assert pruner.run_once(0.0)["tokens"] > 0
 
-    assert [token.jti for token in OutstandingToken.objects.all()] == ["good"]
-    assert BlacklistedToken.objects.count() == 1
+    assert {token.jti for token in OutstandingToken.objects.all()} == {"over but for a slow clock", "good"}
+    assert BlacklistedToken.objects.count() == 2
