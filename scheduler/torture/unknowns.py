@@ -17,6 +17,7 @@ from scheduler.torture.evidence import Event, Mail
 from scheduler.torture.faults import Fault
 
 REST_PER_KILL = 0.2  # the figure to reach
+SETTLING_SECONDS = 0.25  # an outage that begins so soon after an answer breaks the commit that writes it down
 
 
 class Cause(StrEnum):
@@ -125,9 +126,9 @@ def _was_cut_off(books: Books, job: str, claim: int) -> bool:
 
 
 def _was_away(books: Books, answered_at: float, killed_at: float) -> bool:
-    """PostgreSQL was, all the time from the answer (or the last commit under way then) to the kill."""
+    """PostgreSQL was, from the answer, or the commit that was to write it down, to the kill."""
     outages = books.outages(Fault.RESTART_POSTGRES, Fault.POSTGRES_AWAY)
-    return any(away <= answered_at and killed_at <= back for away, back in outages)
+    return any(away <= answered_at + SETTLING_SECONDS and killed_at <= back for away, back in outages)
 
 
 def _was_too_late(books: Books, claim: int, mail: Mail) -> bool:

@@ -92,10 +92,11 @@ def test_an_answer_that_was_not_settled_before_the_kill_is_the_protocols_own_pri
     assert causes(run) == {Cause.REPLY_NOT_SETTLED: 1}
 
 
-def test_an_answer_that_could_not_be_settled_because_postgresql_was_away_is_told_apart(run):
+@pytest.mark.parametrize("away_at", [1020.5, 1020.7])
+def test_an_answer_that_could_not_be_settled_because_postgresql_was_away_is_told_apart(run, away_at):
     claim = marked(run, at=1020.0)
-    run.dot("job", at=1020.1)
-    run.event(Fault.POSTGRES_AWAY, "PostgreSQL", at=1020.2, seconds=20.0)
+    run.dot("job", at=1020.1)  # answered at 1020.6
+    run.event(Fault.POSTGRES_AWAY, "PostgreSQL", at=away_at, seconds=20.0)
     run.event(Fault.KILL_WORKER, "worker 1", at=1025.0, pid=7)
     give_up(run, claim, at=1046.0)
 
