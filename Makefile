@@ -7,7 +7,7 @@ RUN_OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(SMTP_PORT),--smtp-port $(SMTP_
 	$(if $(WORKERS),--workers $(WORKERS)) $(if $(METRICS_PORT),--metrics-port $(METRICS_PORT)) $(if $(DATA),--data '$(DATA)') $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run audit torture test test-fast lint clean
+.PHONY: help run audit torture soak test test-fast lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -27,6 +27,10 @@ audit:  ## prove that the books of the running local Sendonce balance (DATA=.loc
 torture:  ## the proof: kill, cut off and lie to a whole Sendonce, then compare the books (ARGS='--seed 7'; ARGS=--help)
 	@$(INSTALL) requirements-local.txt
 	@DEBUG=true exec .venv/bin/python -m scheduler.embedded.foreground manage.py torture $(ARGS)
+
+soak:  ## 30 minutes under a steady load with worker restarts; finds what grows (ARGS='--minutes 5 --rate 50'; ARGS=--help)
+	@$(INSTALL) requirements-local.txt
+	@DEBUG=true exec .venv/bin/python -m scheduler.embedded.foreground manage.py soak $(ARGS)
 
 test:  ## all tests, on servers of their own (ARGS='-k gate' picks some)
 	@$(INSTALL) requirements-dev.txt
