@@ -27,7 +27,7 @@ class Sin(StrEnum):
     STUCK = "stuck", "still on its way, though nothing has moved for a long time"
     STRAY = "stray", "a row or a mail that no client can have caused"
     REFUSED = "refused", "the API would not take a job that is as it should be"
-    FALLEN = "fallen", "a process ended by itself"
+    FALLEN = "fallen", "a process ended by itself, or not in order when it was told to"
     UNBALANCED = "unbalanced", "manage.py audit does not hold"
 
 

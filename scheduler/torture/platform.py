@@ -138,9 +138,11 @@ class Platform:
             **os.environ,
             "SECRET_KEY": secrets.token_urlsafe(50),
             "JWT_SIGNING_KEY": secrets.token_urlsafe(50),
+            "DEBUG": "false",  # as in production, whatever the command itself was started with
             "PYTHONUNBUFFERED": "1",
             "LOG_FORMAT": "json",
             "TMPDIR": str(folder / "tmp"),
+            "JOURNAL_DIR": str(folder / "journal"),
             **env,
         }
         self._watch = watch

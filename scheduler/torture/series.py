@@ -7,7 +7,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -27,7 +27,7 @@ class Stopped(Exception):
 
 
 class Series:
-    """`run()` yields a verdict for each seed. What a failed one left behind is kept, and with `keep` all is."""
+    """`run()` gives a verdict for each seed. What a failed one left behind is kept, and with `keep` all is."""
 
     def __init__(self, wish: Wish, seeds: Sequence[int], console: Console, *, keep: bool, with_parent: bool) -> None:
         self._wish = wish
@@ -41,14 +41,13 @@ class Series:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
 
-    def run(self) -> list[Verdict]:
-        """Raises Stopped, CannotStart or ClockWasSet; no process and no folder is left then either."""
-        verdicts = []
+    def run(self) -> Iterator[Verdict]:
+        """One after the other. Raises Stopped, CannotStart or ClockWasSet; no process is left then either."""
         with Display(self._console) as display:
             for seed in self._seeds:
-                verdicts.append(self._run_seed(seed, display))
-                display.tell_verdict(verdicts[-1])
-        return verdicts
+                verdict = self._run_seed(seed, display)
+                display.tell_verdict(verdict)
+                yield verdict
 
     def _run_seed(self, seed: int, display: Display) -> Verdict:
         folder = Path(tempfile.mkdtemp(prefix=f"sendonce-torture-{seed}-"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,12 +98,15 @@ class Trial:
         self._scene = Scene(wish.seed, seconds=self._plan.seconds, offered=len(self._plan.jobs))
         self._falls: list[Fall] = []
         self._counted_at = 0.0
-        self._witness: Witness | None = None
+        self._witness = Witness(lambda: self._platform.database_url)
 
     def run(self) -> Evidence:
         """CannotStart when this machine cannot run it, ClockWasSet when it cannot be judged."""
         started = time.monotonic()
-        try:
+        with ExitStack() as ends:
+            for end in (self._provider.stop, self._platform.stop, self._witness.close, self._clients.stop):
+                ends.callback(end)
+            ends.callback(self._chaos.stop)  # first
             self._set_up()
             began_at, clock = time.time(), time.time() - time.monotonic()
             self._storm()
@@ -112,8 +115,6 @@ class Trial:
             if abs(time.time() - time.monotonic() - clock) > CLOCK_STEP_SECONDS:
                 raise ClockWasSet(ClockWasSet.__doc__)
             return self._gather(began_at, clock, took_seconds=time.monotonic() - started)
-        finally:
-            self._tear_down()
 
     # ── The steps ─────────────────────────────────────────────────────────────────────────────
 
@@ -124,7 +125,6 @@ class Trial:
         self._platform.start_servers()
         self._enter("migrating")
         self._platform.migrate()
-        self._witness = Witness(self._platform.database_url)
         self._witness.install()
         self._enter("starting the processes")
         self._platform.start_processes()
@@ -147,7 +147,7 @@ class Trial:
         while time.monotonic() < deadline:
             self._look()
             try:
-                now, self._scene.unsettled = self.witness.last(), self.witness.unsettled()
+                now, self._scene.unsettled = self._witness.last(), self._witness.unsettled()
             except Away:
                 continue
             if now != last:
@@ -159,10 +159,13 @@ class Trial:
     def _drain(self) -> None:
         self._enter("draining")
         self._platform.drain()
+        for process in self._platform.processes:
+            if process.child.returncode != 0:
+                self._falls.append(Fall(str(process), time.time(), f"told to end: {_last_words(process)}"))
 
     def _gather(self, began_at: float, clock: float, *, took_seconds: float) -> Evidence:
         self._enter("reading the books")
-        wish, witness = self._wish, self.witness
+        wish, witness = self._wish, self._witness
         return Evidence(
             run=Run(
                 wish.seed,
@@ -201,20 +204,7 @@ class Trial:
         code, said = self._platform.ask_manage("audit")
         return Audit(holds=code == 0, words=said.strip())
 
-    def _tear_down(self) -> None:
-        self._chaos.stop()
-        self._clients.stop()
-        if self._witness is not None:
-            self._witness.close()
-        self._platform.stop()
-        self._provider.stop()
-
     # ── While it lasts ────────────────────────────────────────────────────────────────────────
-
-    @property
-    def witness(self) -> Witness:
-        assert self._witness is not None, "the witness comes after the migrations"
-        return self._witness
 
     def _enter(self, phase: str) -> None:
         self._watch()
@@ -242,9 +232,10 @@ class Trial:
         self._scene.kept, self._scene.dots = self._provider.counts()
         self._scene.kills = sum(event.fault.startswith("kill-worker") for event in self._chaos.events)
         with suppress(Away):
-            self._scene.standing = self.witness.standing()
+            self._scene.standing = self._witness.standing()
 
 
 def _last_words(process: Process) -> str:
     lines = process.child.last_lines(count=WORDS_LINES)
-    return f"exit status {process.child.returncode}:\n{lines}"
+    code = process.child.returncode
+    return f"{'still running' if code is None else f'exit status {code}'}:\n{lines}"

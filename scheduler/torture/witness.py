@@ -7,6 +7,7 @@ lock no row of anybody's. What is rolled back takes its testimony with it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ import psycopg
 
 from scheduler.torture.evidence import Attempt, Beat, Decision, Delivery, Hand, Move, Row, Step
 
-STATEMENT_SECONDS = 10
+STATEMENT_SECONDS = 60
 
 INSTALL = """
 CREATE SCHEMA witness;
@@ -90,8 +91,8 @@ class Away(Exception):
 class Witness:
     """Asks over a connection of its own, which is made anew whenever it broke."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: Callable[[], str]) -> None:
+        self._url = url  # known once PostgreSQL has been started
         self._connection: psycopg.Connection[Any] | None = None
 
     def install(self) -> None:
@@ -151,7 +152,7 @@ class Witness:
         try:
             if self._connection is None:
                 options = f"-c statement_timeout={STATEMENT_SECONDS}s"
-                self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=2, options=options)
+                self._connection = psycopg.connect(self._url(), autocommit=True, connect_timeout=2, options=options)
             cursor = self._connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
         except psycopg.OperationalError as error:

@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,26 +67,36 @@ class Command(BaseCommand):
         console = Console(highlight=False, markup=False)
         if not console.is_terminal:
             console = Console(highlight=False, markup=False, width=PLAIN_WIDTH)
+        verdicts: list[Verdict] = []
+        status = self._collect(verdicts, console, options)
+        if verdicts:
+            print_report(console, verdicts)
+        sys.exit(status or not all(verdict.has_passed for verdict in verdicts))
+
+    def _collect(self, verdicts: list[Verdict], console: Console, options: dict[str, Any]) -> int:
+        """All verdicts that there are, also when something ends it early; the exit status that this asks for."""
         try:
-            verdicts = self._judge(options["judge"]) if options["judge"] else self._run(console, options)
+            for verdict in self._judge(options["judge"]) if options["judge"] else self._run(console, options):
+                verdicts.append(verdict)
+                if options["json"]:
+                    options["json"].write_text(json.dumps(series_as_json(verdicts), indent=1))
         except Stopped:
             console.print("Stopped; nothing is left behind.")
-            sys.exit(128 + signal.SIGINT)
+            return 128 + signal.SIGINT
         except (CannotStart, ClockWasSet) as trouble:
             console.print(str(trouble), style="red", soft_wrap=True)
-            sys.exit(1)
-        if options["json"]:
-            options["json"].write_text(json.dumps(series_as_json(verdicts), indent=1))
-        print_report(console, verdicts)
-        sys.exit(not all(verdict.has_passed for verdict in verdicts))
+            return 1
+        return 0
 
-    def _judge(self, files: list[Path]) -> list[Verdict]:
-        try:
-            return [judge(Evidence.load(file)) for file in files]
-        except (OSError, ValueError) as error:
-            raise CannotStart(f"--judge: no evidence of a run can be read there: {error}") from error
+    def _judge(self, files: list[Path]) -> Iterator[Verdict]:
+        for file in files:
+            try:
+                evidence = Evidence.load(file)
+            except (OSError, ValueError) as error:
+                raise CannotStart(f"--judge: no evidence of a run can be read there: {error}") from error
+            yield judge(evidence)
 
-    def _run(self, console: Console, options: dict[str, Any]) -> list[Verdict]:
+    def _run(self, console: Console, options: dict[str, Any]) -> Iterator[Verdict]:
         seeds = options["seeds"] or [1 if options["seed"] is None else options["seed"]]
         if options["schedulers"] < 2 and Fault.KILL_SCHEDULER in options["faults"]:
             console.print("One scheduler: while it is killed nobody rescues anything, and recovery takes longer.")
