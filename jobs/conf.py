@@ -23,6 +23,7 @@ class Tunables:
     allowed_senders: tuple[str, ...]  # addresses or @domains that `from` may name
     signup_open: bool
     inbox_dir: Path | None  # where the local inbox keeps what it received
+    journal_dir: Path  # where workers keep answers until PostgreSQL has them
     max_attempts: int
     retry_base_seconds: float
     retry_cap_seconds: float

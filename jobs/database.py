@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import time
 from collections.abc import Callable
@@ -57,6 +58,12 @@ def is_refused(error: BaseException) -> bool:
     if isinstance(error, DataError | IntegrityError | ProgrammingError | NotSupportedError):
         return True
     return not isinstance(error, Error)  # a value that could not even be written down
+
+
+def fingerprint() -> str:
+    """16 hex digits that tell this process's database from others; the same wherever it is addressed alike."""
+    of = connection.settings_dict
+    return hashlib.blake2b(f"{of['HOST']}:{of['PORT']}/{of['NAME']}".encode(), digest_size=8).hexdigest()
 
 
 def move(function: Callable[P, T]) -> Callable[P, T]:

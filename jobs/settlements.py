@@ -30,6 +30,11 @@ class Settlement:
     closes_as: Resolution = Resolution.LATE_REPLY  # what it makes of the claim's open unknown, if there is one
 
     @property
+    def is_answer(self) -> bool:
+        """The other side has said what became of the message."""
+        return self.marked and self.outcome is not Outcome.UNKNOWN
+
+    @property
     def is_final(self) -> bool:
         return self.outcome is not Outcome.TRANSIENT or self.claim.is_last_attempt
 

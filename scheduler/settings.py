@@ -5,8 +5,10 @@ Defaults are good enough to start on a laptop; outside DEBUG a missing secret re
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -246,6 +248,14 @@ SENDONCE: dict[str, Any] = {
     ),
     "signup_open": env.flag("SIGNUP_OPEN", False, help="Whether anyone may POST /signup."),
     "inbox_dir": Path(_inbox_dir) if _inbox_dir and DEBUG else None,
+    "journal_dir": Path(
+        env.text(
+            "JOURNAL_DIR",
+            help="Folder, of the workers' user only, where answers of SMTP servers outlive a killed worker until PostgreSQL "
+            "has them. Default: sendonce-UID among the temporary files.",
+        )
+        or f"{gettempdir()}/sendonce-{os.getuid()}"
+    ),
     "max_attempts": env.integer("MAX_ATTEMPTS", 5, help="Attempts per job unless it says otherwise."),
     "retry_base_seconds": env.number("RETRY_BASE_SECONDS", 1.0, help="Wait after the first failed attempt, seconds."),
     "retry_cap_seconds": env.number("RETRY_CAP_SECONDS", 21600.0, help="Longest wait between attempts, seconds."),

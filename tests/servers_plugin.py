@@ -48,11 +48,10 @@ def _set_secrets() -> None:
 
 def _start_servers(config: pytest.Config) -> None:
     """Their end is a cleanup of the session, after Ctrl-C too; the guardian covers a kill."""
-    if "DATABASE_URL" in os.environ and "REDIS_URL" in os.environ:
-        return
     folder = Path(tempfile.mkdtemp(prefix="sendonce-tests-"))
     tell_guardian(f"remove {folder}")
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ["JOURNAL_DIR"] = str(folder / "journal")
     if "DATABASE_URL" not in os.environ:
         postgres = EmbeddedPostgres(folder / "postgres", durable=False)
         config.add_cleanup(postgres.stop_at_once)

@@ -23,6 +23,7 @@ from jobs.database import is_refused, move, sqlstate
 from jobs.errors import ClaimLost, DeliveryError
 from jobs.settlements import Settlement
 from jobs.states import Outcome, Status
+from workers.journal import Journal
 from workers.pulse import Pulse
 
 log = structlog.get_logger(__name__)
@@ -104,8 +105,14 @@ class Recorder:
     """Runs in its own thread; its coroutines are called from the loop's."""
 
     def __init__(
-        self, *, pulse: Pulse, on_over: Callable[[list[int]], None], on_acquitted: Callable[[list[int]], None]
+        self,
+        *,
+        journal: Journal,
+        pulse: Pulse,
+        on_over: Callable[[list[int]], None],
+        on_acquitted: Callable[[list[int]], None],
     ) -> None:
+        self._journal = journal
         self._pulse = pulse
         self._on_over = on_over  # told the tokens of trips that are written down
         self._on_acquitted = on_acquitted
@@ -125,7 +132,12 @@ class Recorder:
         await self._ask(Acquittal(claim))
 
     async def settle(self, settlement: Settlement) -> Status | None:
-        """Returns once the outcome is committed: the job's new status, or None when it is not ours any more."""
+        """Returns once the outcome is committed: the job's new status, or None when it is not ours any more.
+
+        What the other side answered is in the journal before this first waits.
+        """
+        if settlement.is_answer:
+            self._journal.write(settlement)
         return await self._ask(settlement)
 
     async def put_back(self, claim: Claim, *, wait_seconds: float, unmark: bool = False) -> None:
@@ -160,7 +172,7 @@ class Recorder:
         self._stopping.set()
 
     def abandon(self) -> None:
-        """PostgreSQL does not come back in time: leave the rest to the rescuer."""
+        """PostgreSQL does not come back in time: leave the rest to the rescuer, and to who adopts the journal."""
         self._abandoned.set()
 
     def _is_done(self) -> bool:
@@ -200,6 +212,7 @@ class Recorder:
 
     def _answer(self, group: Group) -> None:
         over = [request.claim.token for request, _ in group.entries if not isinstance(request, MIDWAY)]
+        self._journal.strike(over)
         self._on_over(over)
         self._on_acquitted([request.claim.token for request, _ in group.entries if isinstance(request, Acquittal)])
         _answer_all([(future, _answer_to(request, group)) for request, future in group.entries])
@@ -234,6 +247,7 @@ class Recorder:
         request, future = group.entries[0]
         log.error("row_refused", job_id=str(request.claim.job_id), request=type(request).__name__, exc_info=error)
         if not isinstance(request, MIDWAY):
+            self._journal.strike([request.claim.token])
             self._on_over([request.claim.token])  # the own sweep gives the job back, by what is marked
         _answer_all([(future, MarkUncertain() if isinstance(request, Mark) else error)])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -19,7 +20,7 @@ from jobs import queue, rescues, transitions
 from jobs.claims import Claim
 from jobs.conf import Tunables
 from jobs.database import is_away
-from workers import gate, quarantine
+from workers import adoption, gate, quarantine
 from workers.pulse import Pulse
 from workers.recorder import Recorder
 from workers.slots import Slots
@@ -47,6 +48,7 @@ class Taker:
         hand_over: Callable[[list[Claim]], None],
         pulse: Pulse,
         conf: Tunables,
+        journals: Path,
     ) -> None:
         self._worker = worker
         self._priorities = priorities
@@ -55,6 +57,7 @@ class Taker:
         self._hand_over = hand_over
         self._pulse = pulse
         self._conf = conf
+        self._journals = journals
         self._stopping = threading.Event()
         self._sweep_at = 0.0
         self._redis_back_at = 0.0
@@ -86,6 +89,7 @@ class Taker:
             self._pulse.trouble("taker", f"PostgreSQL: {type(error).__name__}")
             connection.close()
             self._sweep_at = 0.0  # an answer may have been lost: look for our own unknown claims (trace 6)
+            self._ask_at = 0.0  # and ids that rang in vain: ask for what waits, and do not wait for the reconciler
             self._stopping.wait(REST_SECONDS)
 
     def _take(self, free: int) -> None:
@@ -143,7 +147,8 @@ class Taker:
         self._hand_over(admitted)
 
     def _sweep(self) -> None:
-        """Give back what PostgreSQL says is ours and we do not know."""
+        """Give back what PostgreSQL says is ours and we do not know, and settle what dead workers had been answered."""
+        adoption.adopt(self._journals)
         known = self._slots.tokens()  # first: only this thread adds to them, so what ends meanwhile is no surprise
         unknown = rescues.own_running(self._worker) - known
         if unknown:

@@ -21,10 +21,12 @@ from uuid_utils.compat import uuid7
 
 from jobs.claims import Claim
 from jobs.conf import Tunables, tunables
+from jobs.database import fingerprint
 from jobs.postgres.base import while_waiting
 from workers.channels.registry import channels
 from workers.delivery import Delivery
 from workers.heartbeat import Heartbeat
+from workers.journal import Journal
 from workers.pulse import Pulse
 from workers.recorder import IDLE_SECONDS, Recorder
 from workers.slots import Slots
@@ -49,7 +51,11 @@ class Worker:
             loop=TICK_SECONDS, taker=SWEEP_SECONDS, recorder=IDLE_SECONDS, heartbeat=conf.heartbeat_seconds
         )
         self._slots = Slots(concurrency)
-        self._recorder = Recorder(pulse=self.pulse, on_over=self._slots.free, on_acquitted=self._slots.acquit)
+        journals = conf.journal_dir / fingerprint()
+        self._journal = Journal(journals, self.id)
+        self._recorder = Recorder(
+            journal=self._journal, pulse=self.pulse, on_over=self._slots.free, on_acquitted=self._slots.acquit
+        )
         self._heartbeat = Heartbeat(worker=self.id, slots=self._slots, pulse=self.pulse, conf=conf)
         self._taker = Taker(
             worker=self.id,
@@ -59,6 +65,7 @@ class Worker:
             hand_over=self._hand_over,
             pulse=self.pulse,
             conf=conf,
+            journals=journals,
         )
         self._trips: set[asyncio.Task[None]] = set()
         self._is_closed = False  # no trip sets out any more
@@ -157,6 +164,7 @@ class Worker:
         await asyncio.wait([recorder], timeout=HAND_BACK_SECONDS)
         self._recorder.abandon()
         await asyncio.wait([recorder], timeout=HAND_BACK_SECONDS)
+        self._journal.close()
         self._heartbeat.stop(holds_nothing=len(self._slots) == 0)
         await asyncio.wait([heartbeat], timeout=HAND_BACK_SECONDS)
         for channel in set(self._channels.values()):

@@ -58,6 +58,7 @@ class Platform:
             "REDIS_URL": redis_url,
             "EMAIL_PROVIDERS": f"main=smtp://127.0.0.1:{smtp.port}",
             "TMPDIR": str(folder / "tmp"),
+            "JOURNAL_DIR": str(folder / "journal"),
         }
         (folder / "tmp").mkdir()
         self._logs = folder / "logs"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from jobs.models import DeadLetter, Delivery
@@ -44,7 +46,7 @@ def test_a_worker_that_dies_between_dot_and_reply_leaves_unknowns_that_nobody_se
     platform.assert_books_balance()
 
 
-def test_a_worker_that_dies_between_reply_and_settlement(platform, smtp):
+def test_a_worker_that_dies_between_reply_and_settlement_leaves_the_reply_to_the_next_one(platform, smtp):
     platform.shorten_lease()
     platform.start_scheduler()
     late_reply = smtp.hold(AFTER_DOT)
@@ -56,7 +58,33 @@ def test_a_worker_that_dies_between_reply_and_settlement(platform, smtp):
         late_reply.release()
         platform.until(lambda: is_waiting_in("lock_jobs"))
         worker.kill()
+    assert_unknown_with_its_evidence(platform, job_id)
+    platform.start_worker()
+    platform.until_status("completed", job_id)
+
+    assert platform.outcomes(job_id) == ["unknown", "sent"]
+    assert DeadLetter.objects.get().resolution == "late_reply"
+    assert platform.copies(job_id) == 1
+    platform.assert_books_balance()
+
+
+def test_without_its_disk_the_reply_is_lost_with_the_worker(platform, smtp):
+    platform.shorten_lease()
+    platform.start_scheduler()
+    late_reply = smtp.hold(AFTER_DOT)
+    job_id = platform.accept()
+
+    worker = platform.start_worker()
+    platform.until(lambda: late_reply.is_reached)
+    with held_up("SELECT FROM jobs_job WHERE id = %s FOR UPDATE", job_id):
+        late_reply.release()
+        platform.until(lambda: is_waiting_in("lock_jobs"))
+        worker.kill()
+    shutil.rmtree(platform.env["JOURNAL_DIR"])
+    platform.start_worker()
 
     assert_unknown_with_its_evidence(platform, job_id)
-    assert platform.copies(job_id) == 1
+    later = platform.accept("later@example.com")
+    platform.until_status("completed", later)
+    assert platform.job(job_id).status == "unknown"
     platform.assert_books_balance()

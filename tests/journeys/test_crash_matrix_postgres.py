@@ -119,7 +119,27 @@ def test_postgresql_is_away_when_the_reply_comes(platform, smtp, postgres):
     platform.assert_books_balance()
 
 
-def test_a_worker_told_to_stop_while_postgresql_is_away_goes_and_leaves_an_unknown(platform, smtp, postgres):
+def test_a_worker_killed_while_postgresql_is_away_leaves_its_replies_to_the_next_one(platform, smtp, postgres):
+    reply = smtp.hold(AFTER_DOT)
+    job_id = platform.accept()
+    worker = platform.start_worker()
+    platform.until(lambda: reply.is_reached)
+
+    postgres.stop_at_once()
+    reply.release()
+    platform.until(lambda: platform.said(worker, "postgres_away"))
+    worker.kill()
+    start_again(postgres)
+    platform.start_worker()
+    platform.until_status("completed", job_id)
+
+    assert platform.outcomes(job_id) == ["sent"], "before anybody missed the worker"
+    assert not DeadLetter.objects.exists()
+    assert len(smtp.accepted) == 1
+    platform.assert_books_balance()
+
+
+def test_a_worker_told_to_stop_while_postgresql_is_away_goes_and_leaves_its_replies(platform, smtp, postgres):
     platform.shorten_lease()
     platform.env["DRAIN_SECONDS"] = "1"  # as long it waits for PostgreSQL to come back
     reply = smtp.hold(AFTER_DOT)
@@ -135,9 +155,11 @@ def test_a_worker_told_to_stop_while_postgresql_is_away_goes_and_leaves_an_unkno
     start_again(postgres)
     platform.start_scheduler()
     platform.until_status("unknown", job_id)
+    platform.start_worker()
+    platform.until_status("completed", job_id)
 
     assert worker.returncode == 0
-    assert (len(smtp.accepted), DeadLetter.objects.get().reason) == (1, "unknown")
+    assert (len(smtp.accepted), DeadLetter.objects.get().resolution) == (1, "late_reply")
     platform.assert_books_balance()
 
 

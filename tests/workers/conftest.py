@@ -6,12 +6,15 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import redis
 from django.db import OperationalError
 
+from workers.journal import Journal
 from workers.pulse import Pulse
 from workers.recorder import Group, Recorder
 
@@ -19,11 +22,15 @@ from workers.recorder import Group, Recorder
 class RunningRecorder(Recorder):
     """Starts when told to: what was asked before that is one group."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.over: list[int] = []
         self.acquitted: list[int] = []
         self.pulse = Pulse()
-        super().__init__(pulse=self.pulse, on_over=self.over.extend, on_acquitted=self.acquitted.extend)
+        self.journals = folder
+        self.journal = Journal(folder, UUID(int=1))
+        super().__init__(
+            journal=self.journal, pulse=self.pulse, on_over=self.over.extend, on_acquitted=self.acquitted.extend
+        )
         self.thread = threading.Thread(target=self.run, name="recorder")
 
     def start(self) -> None:
@@ -59,15 +66,16 @@ class RunningRecorder(Recorder):
 
 @pytest.fixture
 def recorder(
-    no_thread_stays: None, committed: None, bell: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    no_thread_stays: None, committed: None, bell: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RunningRecorder]:
     monkeypatch.setattr("workers.recorder.IDLE_SECONDS", 0.02)
-    recorder = RunningRecorder()
+    recorder = RunningRecorder(tmp_path / "journal")
     yield recorder
     recorder.stop()
     recorder.abandon()
     if recorder.thread.ident:
         recorder.thread.join(timeout=10)
+    recorder.journal.close()
 
 
 @pytest.fixture

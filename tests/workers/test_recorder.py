@@ -79,6 +79,34 @@ def test_a_suspect_whose_claim_was_lost_is_not_acquitted(recorder):
     assert build.facts(suspect).job.deaths == 1
 
 
+def lines(recorder) -> int:
+    (journal,) = recorder.journals.iterdir()
+    return len(journal.read_bytes().splitlines())
+
+
+def test_what_was_answered_is_in_the_journal_until_it_is_committed(recorder):
+    answered, refused, silent = build.marked(), build.marked(), build.marked()
+    unsent = build.gated()
+
+    async def ask():
+        asked = [
+            recorder.settle(sent(answered)),
+            recorder.settle(build.settlement(refused, Outcome.PERMANENT)),
+            recorder.settle(build.settlement(silent, Outcome.UNKNOWN)),
+            recorder.settle(build.settlement(unsent, Outcome.TRANSIENT, marked=False)),
+        ]
+        tasks = [asyncio.create_task(coroutine) for coroutine in asked]
+        await asyncio.sleep(0)
+        kept = lines(recorder)
+        recorder.start()
+        await asyncio.gather(*tasks)
+        return kept
+
+    assert asyncio.run(ask()) == 2
+    recorder.finish()
+    assert lines(recorder) == 0
+
+
 def test_a_mark_is_answered_from_its_own_row_and_no_other(recorder):
     good, lost, also_good = build.gated(), build.gated(), build.gated()
     build.rescue()  # the heartbeat of a worker that never beat is missing

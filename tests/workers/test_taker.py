@@ -37,6 +37,7 @@ class RunningTaker(Taker):
             hand_over=self.handed_over.extend,
             pulse=self.pulse,
             conf=tunables(),
+            journals=recorder.journals,
         )
         self.thread = threading.Thread(target=self.run, name="taker")
 
@@ -383,6 +384,27 @@ def test_without_postgres_it_lives_on_and_goes_on(a_taker, postgres):
     job_id = rung()
 
     until(lambda: taker.jobs() == [job_id])
+
+
+def test_what_rang_when_postgres_could_not_be_asked_is_asked_for(a_taker, monkeypatch):
+    """Its id has left Redis, and it would wait for the reconciler."""
+    claim, failed = transitions.claim, []
+
+    def claim_later(ids, *, worker):
+        if not failed:
+            failed.extend(ids)
+            raise OperationalError("server closed the connection unexpectedly")
+        return claim(ids, worker=worker)
+
+    monkeypatch.setattr(transitions, "claim", claim_later)
+    monkeypatch.setattr(module, "LONGEST_SILENCE_SECONDS", 1000.0)
+    taker = a_taker()
+    taker.start()
+
+    job_id = rung()
+
+    until(lambda: taker.jobs() == [job_id])
+    assert failed == [job_id]
 
 
 def test_what_was_claimed_when_the_gate_could_not_be_asked_goes_back_for_free(a_taker, recorder, monkeypatch):
