@@ -32,8 +32,8 @@ DEFAULTS: dict[str, Any] = {
     "connect_timeout": 5,
     # TCP repeats what is not acknowledged ever more seldom. Who gives up early, and begins anew, finds a server that
     # is back, or another one in its place, a second later and not as late again as it was gone.
-    "tcp_user_timeout": 3_000,
-    "keepalives_idle": 2,
+    "tcp_user_timeout": 2_500,
+    "keepalives_idle": 1,
     "keepalives_interval": 1,
     "keepalives_count": 3,
 }
