@@ -22,9 +22,9 @@ WORKDIR /app
 # would compile the standard library anew (0.8 s of CPU for http.client alone, against 0.09).
 RUN python -m compileall -q -x site-packages /usr/local/lib/python3.12
 
-# A fixed number, so that volumes and Kubernetes can name it. /secrets belongs to it: a volume there inherits that.
+# A fixed number, so that volumes and Kubernetes can name it. The folders belong to it: a volume there inherits that.
 RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sendonce \
-    && install --directory --owner sendonce --group sendonce /secrets
+    && install --directory --owner sendonce --group sendonce /secrets /journal
 
 # Changes rarely, weighs most: first. The code belongs to root; the user can read it and no more.
 COPY --from=builder /venv /venv
