@@ -90,7 +90,6 @@ class Taker:
             connection.close()
             self._sweep_at = 0.0  # an answer may have been lost: look for our own unknown claims (trace 6)
             self._ask_at = 0.0  # and ids that rang in vain: ask for what waits, and do not wait for the reconciler
-            self._ask_at = 0.0  # and ids that rang in vain: ask for what waits, and do not wait for the reconciler
             self._stopping.wait(REST_SECONDS)
 
     def _take(self, free: int) -> None:
