@@ -11,7 +11,7 @@ from scheduler.soak.trend import Trend, trend, trend_within
 
 Life = list[tuple[float, ProcessSample]]
 
-YOUNG_SECONDS = 60.0  # a restarted process fills its caches and pools until then, or for a third of its life
+YOUNG_SECONDS = 60.0  # a restarted process fills its caches and pools until then, or for half of its life
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def held(outcome: Outcome, name: str) -> Held | None:
     if not lives:
         return None
     if outcome.is_restarted(name):
-        lives = [grown for life in lives if (grown := _grown_up(life))] or lives
+        lives = _grown_up(lives) or lives
     seen = [process for life in lives for _, process in life]
     return Held(
         name=name,
@@ -54,9 +54,10 @@ def held(outcome: Outcome, name: str) -> Held | None:
     )
 
 
-def _grown_up(life: Life) -> Life:
-    young = min(YOUNG_SECONDS, life[-1][1].age / 3)
-    return [(at, process) for at, process in life if process.age >= young]
+def _grown_up(lives: list[Life]) -> list[Life]:
+    young = min(YOUNG_SECONDS, max(life[-1][1].age for life in lives) / 2)
+    grown = [[(at, process) for at, process in life if process.age >= young] for life in lives]
+    return [life for life in grown if life]
 
 
 def _level(life: Life) -> tuple[float, float]:
