@@ -93,7 +93,9 @@ class Clients:
         while time.monotonic() < deadline:
             api = next(self._turn) % len(self._urls)
             try:
-                answer, token = await self._post(api, job.path, job.body, key=job.key)
+                async with self._turnstile:
+                    token = await self._current_token()
+                    answer = await self._post(api, job.path, job.body, token=token, key=job.key)
             except httpx.TransportError as error:
                 said = type(error).__name__
                 self.statuses[said] += 1
@@ -119,17 +121,21 @@ class Clients:
         is_replay = answer.headers.get("Idempotency-Replayed") == "true"
         self.answers.append(Answer(job.number, answer.json()["id"], time.time(), api + 1, is_replay))
 
-    async def _post(self, api: int, path: str, body: object, *, key: str | None = None) -> tuple[httpx.Response, str]:
-        """The answer, and the token with which it was asked for."""
-        async with self._turnstile:
-            token = self._token
-            headers = {"Authorization": f"Bearer {token}"} if token else {}
-            if key:
-                headers["Idempotency-Key"] = key
-            return await self._http.post(self._urls[api] + path, json=body, headers=headers), token
+    async def _post(
+        self, api: int, path: str, body: object, *, token: str = "", key: str | None = None
+    ) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if key:
+            headers["Idempotency-Key"] = key
+        return await self._http.post(self._urls[api] + path, json=body, headers=headers)
+
+    async def _current_token(self) -> str:
+        """One token for all clients; while somebody fetches a new one, the others wait for it."""
+        async with self._signing_in:
+            return self._token
 
     async def _sign_in(self, *, instead_of: str) -> None:
-        """A token for all clients; whoever finds a new one already there uses that."""
+        """Whoever finds a new token already there uses that."""
         async with self._signing_in:
             while self._token == instead_of:
                 with suppress(httpx.TransportError):
@@ -140,7 +146,7 @@ class Clients:
     async def _ask_for_token(self) -> str | None:
         credentials = {"username": USERNAME, "password": PASSWORD}
         for path in ("/login", "/signup"):
-            answer, _ = await self._post(next(self._turn) % len(self._urls), path, credentials)
+            answer = await self._post(next(self._turn) % len(self._urls), path, credentials)
             if answer.is_success:
                 return str(answer.json()["access_token"])
         return None
