@@ -12,6 +12,7 @@ import threading
 import time
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 from typing import Any
@@ -29,15 +30,14 @@ TEXT = "Dear customer,\n\nthank you for your order. It will be on its way tomorr
 class Load:
     """Posts at times that the seed decides (exponential gaps). What it counts may be read while it runs."""
 
-    def __init__(self, api_url: str, *, rate: float, seconds: float, seed: int) -> None:
-        parts = urlsplit(api_url)
-        self._address = (str(parts.hostname), int(parts.port or 80))
+    def __init__(self, api_urls: Sequence[str], *, rate: float, seconds: float, seed: int) -> None:
+        self._addresses = [urlsplit(url).netloc for url in api_urls]
         self._rate, self._seconds = rate, seconds
         self._chance = random.Random(seed)
         self._lock = threading.Lock()
         self._renewing = threading.Lock()
         self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._send, name=f"load-{n}", daemon=True) for n in range(SENDERS)]
+        self._threads = [threading.Thread(target=self._send, args=(n,), daemon=True) for n in range(SENDERS)]
         self._began = self._due = 0.0
         self._tokens: dict[str, str] = {}
         self.posted = self.missed = 0
@@ -57,7 +57,7 @@ class Load:
 
     def sign_in(self) -> None:
         """Before the start; CannotStart when the API does not let us in."""
-        with closing(self._connection()) as connection:
+        with closing(self._connection(0)) as connection:
             credentials = {"username": USERNAME, "password": PASSWORD}
             status, body = self._ask(connection, "/signup", credentials)
             if status not in (200, 201):
@@ -82,9 +82,9 @@ class Load:
 
     # ── One sender ────────────────────────────────────────────────────────────────────────────
 
-    def _send(self) -> None:
+    def _send(self, sender: int) -> None:
         try:
-            with closing(self._connection()) as connection:
+            with closing(self._connection(sender)) as connection:
                 while (post := self._next()) is not None:
                     number, due = post
                     if self._stopping.wait(max(0.0, due - time.monotonic())):
@@ -142,8 +142,8 @@ class Load:
                     raise CannotStart(f"POST /refreshToken answered {status}: {body!r}")
                 self._tokens = json.loads(body)
 
-    def _connection(self) -> HTTPConnection:
-        return HTTPConnection(*self._address, timeout=TIMEOUT_SECONDS)
+    def _connection(self, sender: int) -> HTTPConnection:
+        return HTTPConnection(self._addresses[sender % len(self._addresses)], timeout=TIMEOUT_SECONDS)
 
     def _ask(self, connection: HTTPConnection, path: str, body: Any, token: str = "") -> tuple[int, bytes]:
         headers = {"Content-Type": "application/json"}

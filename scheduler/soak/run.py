@@ -76,11 +76,12 @@ class Run:
         self._platform = Platform(
             folder,
             env=environment(wish, self._port),
+            apis=wish.apis,
             workers=wish.workers,
             schedulers=SCHEDULERS,
             watch=watch,
         )
-        self._load = Load(self._platform.api_urls[0], rate=wish.rate, seconds=wish.seconds, seed=wish.seed)
+        self._load = Load(self._platform.api_urls, rate=wish.rate, seconds=wish.seconds, seed=wish.seed)
         self._restarts = Restarts(self._platform.of(Role.WORKER), every=wish.restart_every, kill=wish.kill)
         self._sampler: Sampler | None = None
         self._samples: list[Sample] = []

@@ -16,6 +16,7 @@ class Wish:
     minutes: float
     rate: float
     workers: int
+    apis: int
     restart_every: float
     seed: int
     kill: bool  # SIGKILL instead of SIGTERM

@@ -20,7 +20,7 @@ from scheduler.soak.samples import Lag, ProcessSample, Sample
 from scheduler.soak.trend import quantile, trend, trend_within
 from scheduler.soak.wish import Wish
 
-WISH = Wish(minutes=30, rate=200, workers=3, restart_every=60, seed=1, kill=False)
+WISH = Wish(minutes=30, rate=200, workers=3, apis=1, restart_every=60, seed=1, kill=False)
 BYTES_PER_KEY = 130
 LIFE_SECONDS = 120.0
 

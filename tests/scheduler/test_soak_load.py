@@ -85,7 +85,7 @@ def api() -> Iterator[Any]:
 
 
 def post(api: Any, *, rate: float = 200.0, seconds: float = 0.5) -> Load:
-    load = Load(api.url, rate=rate, seconds=seconds, seed=1)
+    load = Load([api.url], rate=rate, seconds=seconds, seed=1)
     load.sign_in()
     load.start()
     assert wait_for(lambda: load.is_done, within=60)
@@ -130,7 +130,7 @@ def test_the_end_of_a_token_is_met_by_renewing_it(api):
 def test_an_api_that_hangs_does_not_slow_the_clock_down(api):
     """The posts that could not be begun are missed: the rate that was asked for is known, and what was reached."""
     api.hold = threading.Event()
-    load = Load(api.url, rate=200.0, seconds=0.5, seed=1)
+    load = Load([api.url], rate=200.0, seconds=0.5, seed=1)
     load.sign_in()
     over = time.monotonic() + 0.5 + GRACE_SECONDS
     load.start()
@@ -152,7 +152,7 @@ def test_answers_that_are_no_202_are_counted_by_their_status(api):
 
 
 def test_an_api_that_goes_away_is_counted_by_the_error(api):
-    load = Load("http://127.0.0.1:9", rate=100.0, seconds=0.2, seed=1)
+    load = Load(["http://127.0.0.1:9"], rate=100.0, seconds=0.2, seed=1)
     load._tokens = {"access_token": "any"}
     load.start()
     assert wait_for(lambda: load.is_done, within=60)
@@ -164,7 +164,7 @@ def test_who_is_not_let_in_is_told(api):
     api.route = lambda self, body: (403, {"detail": "closed"})
 
     with pytest.raises(CannotStart, match="POST /signup answered 403"):
-        Load(api.url, rate=1, seconds=1, seed=1).sign_in()
+        Load([api.url], rate=1, seconds=1, seed=1).sign_in()
 
 
 # ── The SMTP server ───────────────────────────────────────────────────────────────────────────

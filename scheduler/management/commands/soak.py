@@ -11,6 +11,7 @@ import tempfile
 import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,7 +24,7 @@ from scheduler.soak.bounds import Bound, has_passed, judge
 from scheduler.soak.display import Display
 from scheduler.soak.outcome import Outcome
 from scheduler.soak.report import as_json, print_report
-from scheduler.soak.run import Run
+from scheduler.soak.run import SCHEDULERS, Run
 from scheduler.soak.wish import Wish
 
 PLAIN_WIDTH = 160  # where nobody knows how wide a line may be
@@ -44,6 +45,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--minutes", type=_between(0.3, 7 * 24 * 60), default=30.0, help="of load (30)")
         parser.add_argument("--rate", type=_between(0.5, 10_000), default=200.0, help="jobs posted per second (200)")
+        parser.add_argument("--apis", type=_whole(1, 16), default=1, help="API processes (1)")
         parser.add_argument("--workers", type=_whole(1, 64), default=3, help="worker processes (3)")
         parser.add_argument(
             "--restart-every",
@@ -61,7 +63,7 @@ class Command(BaseCommand):
         console = Console(highlight=False, markup=False)
         if not console.is_terminal:
             console = Console(highlight=False, markup=False, width=PLAIN_WIDTH)
-        wish = Wish(**{name: options[name] for name in ("minutes", "rate", "workers", "restart_every", "seed", "kill")})
+        wish = Wish(**{field.name: options[field.name] for field in fields(Wish)})
         _announce(console, wish)
         try:
             outcome, bounds = _Attempt(wish, console, with_parent=options["stop_with_parent"]).run()
@@ -111,7 +113,8 @@ class _Attempt:
 def _announce(console: Console, wish: Wish) -> None:
     how = "kill -9" if wish.kill else "SIGTERM"
     console.print(
-        f"{wish.minutes:g} min at {wish.rate:g} jobs/s through 1 API, {wish.workers} workers and 2 schedulers; "
+        f"{wish.minutes:g} min at {wish.rate:g} jobs/s through {wish.apis} API process(es), {wish.workers} workers and "
+        f"{SCHEDULERS} schedulers; "
         f"a worker is restarted every {wish.restart_every:g} s ({how}); seed {wish.seed}",
         style="bold",
     )
