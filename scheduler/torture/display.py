@@ -67,7 +67,7 @@ class Display:
         self._console.print(line, soft_wrap=True)
 
     def _picture(self, scene: Scene) -> Group:
-        title = Text.assemble((f"Seed {scene.seed}", "bold"), f": {scene.phase}", f"  ({_left(scene)})")
+        title = Text.assemble((f"Seed {scene.seed}", "bold"), f": {scene.phase}{_left(scene)}")
         counts = Table.grid(padding=(0, 3))
         counts.add_row(*(Text(name, style="dim") for name in _counts(scene)))
         counts.add_row(*(str(count) for count in _counts(scene).values()))
@@ -79,12 +79,12 @@ def _counts(scene: Scene) -> dict[str, int]:
     standing = scene.standing
     return {
         "accepted": scene.accepted,
-        "at the server": scene.kept,
+        "at server": scene.kept,
         "completed": standing.get("completed", 0),
         "waiting": sum(standing.get(status, 0) for status in WAITING),
         "unknown": standing.get("unknown", 0),
         "dead": standing.get("failed", 0),
-        "workers killed": scene.kills,
+        "kills": scene.kills,
     }
 
 
@@ -94,18 +94,19 @@ def _arrived(scene: Scene) -> int:
 
 def _figures(scene: Scene) -> str:
     counts = ", ".join(f"{name} {count}" for name, count in _counts(scene).items())
-    return f"{scene.phase} ({_left(scene)}): {counts}" if scene.began else scene.phase
+    return f"{scene.phase}{_left(scene)}: {counts}" if scene.began else scene.phase
 
 
 def _left(scene: Scene) -> str:
+    """What the phase waits for, in brackets."""
     if not scene.began:
-        return "soon"
+        return ""
     left = scene.began + scene.seconds - time.monotonic()
     if left > 0:
-        return f"{left:.0f} s left"
+        return f" ({left:.0f} s left)"
     if scene.unsettled is None:
-        return "the last ones are being accepted and undone"
-    return f"{scene.unsettled} on their way" if scene.unsettled else "waiting for late answers"
+        return " (the last of both)"
+    return f" ({scene.unsettled} on their way)" if scene.unsettled else " (late answers may come)"
 
 
 def _line(event: Event) -> str:

@@ -57,7 +57,7 @@ class Scene:
 
     seed: int
     phase: str = ""
-    began: float = 0.0  # time.monotonic() of the first job
+    began: float = 0.0  # time.monotonic() of the first job; 0 while there is nothing to count
     seconds: float = 0.0  # for how long jobs come in
     offered: int = 0
     accepted: int = 0
@@ -157,6 +157,7 @@ class Trial:
                 return
 
     def _drain(self) -> None:
+        self._scene.began = 0.0
         self._enter("draining")
         self._platform.drain()
         for process in self._platform.processes:
