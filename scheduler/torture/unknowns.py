@@ -17,6 +17,7 @@ from scheduler.torture.evidence import Event, Mail
 from scheduler.torture.faults import Fault
 
 REST_PER_KILL = 0.2  # the figure to reach
+CLOSING_SECONDS = 1.0  # a server that stops takes so long to close its connections
 SETTLING_SECONDS = 0.25  # an outage that begins so soon after an answer breaks the commit that writes it down
 
 
@@ -106,7 +107,7 @@ def _mail_of(books: Books, job: str, claim: int) -> Mail | None:
 
 def _cause(books: Books, job: str, claim: int, mail: Mail | None, killing: Event | None) -> Cause:
     if mail is None:
-        return Cause.SERVER_SILENT if _was_cut_off(books, job, claim) else Cause.BEFORE_DOT
+        return Cause.SERVER_SILENT if _was_cut_off(books, job, claim, killing) else Cause.BEFORE_DOT
     if mail.answered_at is None:
         planned = any(deed.is_silent and deed.connection == mail.connection for deed in books.deeds_to(job))
         return Cause.SERVER_SILENT if planned or killing is None else Cause.UNANSWERED_AT_KILL
@@ -117,12 +118,15 @@ def _cause(books: Books, job: str, claim: int, mail: Mail | None, killing: Event
     return Cause.SERVER_SILENT if _was_too_late(books, claim, mail) else Cause.UNEXPLAINED
 
 
-def _was_cut_off(books: Books, job: str, claim: int) -> bool:
-    """The server stopped listening while this attempt was under way: the dot may have met a closed door."""
-    begin = books.claimed_at.get(claim, books.marks[claim].at)
-    if any(deed.is_silent and deed.phase != "dot" and deed.at >= begin for deed in books.deeds_to(job)):
-        return True
-    return any(begin <= at <= books.marks[claim].at + 1.0 for at, _ in books.outages(Fault.REFUSE))
+def _was_cut_off(books: Books, job: str, claim: int, killing: Event | None) -> bool:
+    """The server hung up while this attempt was under way: the dot may have met a closed door."""
+    mark = books.marks[claim].at
+    begin, end = books.claimed_at.get(claim, mark), mark + CLOSING_SECONDS
+    if killing is not None:
+        end = min(end, killing.at)
+    hung_up = [deed.at for deed in books.deeds_to(job) if deed.is_silent and deed.phase != "dot"]
+    stopped = [at for at, _ in books.outages(Fault.REFUSE)]
+    return any(begin <= at <= end for at in hung_up + stopped)
 
 
 def _was_away(books: Books, answered_at: float, killed_at: float) -> bool:

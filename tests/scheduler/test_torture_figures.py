@@ -83,6 +83,23 @@ def test_a_dot_that_met_a_server_which_hung_up_was_the_servers_doing(run):
     assert causes(run) == {Cause.SERVER_SILENT: 1}
 
 
+def test_a_dot_that_met_a_server_which_stopped_was_the_servers_doing(run):
+    claim = marked(run, at=1020.0)
+    run.event(Fault.REFUSE, "SMTP server", at=1019.9)
+    give_up(run, claim, at=1020.3)
+
+    assert causes(run) == {Cause.SERVER_SILENT: 1}
+
+
+def test_a_server_that_stopped_after_the_kill_explains_nothing(run):
+    claim = marked(run, at=1020.0)
+    run.event(Fault.KILL_WORKER, "worker 1", at=1020.01, pid=7)
+    run.event(Fault.REFUSE, "SMTP server", at=1020.1)
+    give_up(run, claim, at=1026.0)
+
+    assert causes(run) == {Cause.BEFORE_DOT: 1}
+
+
 def test_an_answer_that_was_not_settled_before_the_kill_is_the_protocols_own_price(run):
     claim = marked(run, at=1020.0)
     run.dot("job", at=1020.1)
