@@ -163,7 +163,8 @@ class Sampler:
             )
 
     def _see_postgres(self) -> ProcessSample:
-        """All of its processes together. Their RSS counts what they share once for each; their USS does not at all."""
+        """All of its processes together. RSS would count what they share once for each, so it is the PSS here, where
+        the system tells it: each one's part of what is shared."""
         leader = psutil.Process(self._platform.postgres.pid)
         ended = leader.cpu_times()
         seen = []
@@ -174,7 +175,7 @@ class Sampler:
             name="PostgreSQL",
             pid=leader.pid,
             age=time.time() - leader.create_time(),
-            rss=sum(memory.rss for memory, _, _ in seen),
+            rss=sum(getattr(memory, "pss", memory.uss) for memory, _, _ in seen),
             uss=sum(memory.uss for memory, _, _ in seen),
             cpu_seconds=sum(times.user + times.system for _, times, _ in seen)
             + (ended.children_user + ended.children_system),

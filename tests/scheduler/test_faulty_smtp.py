@@ -480,6 +480,11 @@ def test_a_port_that_is_taken_is_told_at_once(server):
         FaultySmtp(port=server.port).start()
 
 
+def test_what_is_no_port_is_told_at_once():
+    with pytest.raises(OverflowError):
+        FaultySmtp(port=70_000).start()
+
+
 def test_in_asyncio_it_lives_in_the_running_loop():
     async def trip():
         async with FaultySmtp() as server:

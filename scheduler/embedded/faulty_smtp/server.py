@@ -213,7 +213,7 @@ class FaultySmtp:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         try:
             await self.__aenter__()
-        except OSError as error:
+        except Exception as error:
             started.set_exception(error)
             return
         started.set_result(None)
