@@ -47,6 +47,7 @@ def balance(books: Books) -> Balance:
     endings = {job: _ending(books, job) for job in books.jobs}
     findings = [
         *_duplicates(books),
+        *_mangled(books),
         *(found for job, ending in endings.items() for found in _judge(books, job, ending)),
         *_unmarked(books),
         *_revived(books),
@@ -140,6 +141,16 @@ def _duplicates(books: Books) -> Iterator[Finding]:
         allowed = 1 + sum(books.decided.get(job, []).count("send_again") for job in jobs)
         for _, job in sorted(copies)[allowed:]:
             yield Finding(Sin.DUPLICATE, job, f"{len(copies)} copies of one message, {allowed} allowed")
+
+
+def _mangled(books: Books) -> Iterator[Finding]:
+    for job in books.mails:
+        offer = books.offer_of(job)
+        for mail in books.kept(job):
+            if not mail.is_whole:
+                yield Finding(Sin.MANGLED, job, "its text is not the one that was submitted")
+            if offer is not None and mail.recipient != offer.recipient:
+                yield Finding(Sin.MANGLED, job, f"it is for {mail.recipient}, not for {offer.recipient}")
 
 
 def _unmarked(books: Books) -> Iterator[Finding]:

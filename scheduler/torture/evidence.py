@@ -65,6 +65,7 @@ class Mail(Struct, frozen=True):
     answer: str | None = None  # None: it never said anything
     answered_at: float | None = None
     connection: int = 0
+    is_whole: bool = True  # its text is the one that was submitted
 
 
 class Deed(Struct, frozen=True):

@@ -19,6 +19,7 @@ class Sin(StrEnum):
 
     DUPLICATE = "duplicate", "the server keeps one more copy than it should"
     LOST = "lost", "accepted, and neither sent, nor dead for a reason, nor waiting for a decision"
+    MANGLED = "mangled", "the server keeps something else than what was submitted"
     FALSELY_UNKNOWN = "falsely unknown", "held, though its outcome is known"
     FALSELY_DEAD = "falsely dead", "a dead letter, though the server never refused it for good"
     UNMARKED = "unmarked dot", "a dot was sent without a mark of its own, committed before"

@@ -42,6 +42,11 @@ class Plan:
     fates: dict[str, Fate]  # by recipient
     strikes: list[Strike]
 
+    @property
+    def texts(self) -> dict[str, str]:
+        """What each recipient is to read; welcomes are written by Sendonce."""
+        return {job.recipient: job.body["payload"]["text"] for job in self.jobs if "payload" in job.body}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:

@@ -17,6 +17,7 @@ from scheduler.embedded.faulty_smtp import (
     FaultySmtp,
     Moment,
 )
+from scheduler.embedded.faulty_smtp import Mail as Heard
 from scheduler.torture import fates
 from scheduler.torture.evidence import Deed, Mail
 from scheduler.torture.fates import Fate, Trouble, plan_connection
@@ -36,9 +37,12 @@ ACTS: Mapping[str, AtDotRule] = {
 class Provider:
     """`start()` and `stop()` any number of times on the same port; the books go on."""
 
-    def __init__(self, *, seed: int, fates: Mapping[str, Fate], faults: Set[Fault]) -> None:
+    def __init__(
+        self, *, seed: int, fates: Mapping[str, Fate], faults: Set[Fault], texts: Mapping[str, str] | None = None
+    ) -> None:
         self._seed = seed
         self._fates = fates
+        self._texts = texts or {}  # what each recipient is to read, where the plan has its words
         self._faults = faults
         self._attempts: Counter[str] = Counter()
         self._troubles: dict[int, Trouble | None] = {}  # of the message under way, by connection
@@ -77,9 +81,15 @@ class Provider:
                 answer=mail.answer,
                 answered_at=None if mail.answered_at is None else mail.answered_at + clock,
                 connection=mail.connection,
+                is_whole=not mail.kept or self._is_whole(mail),
             )
             for mail in self._server.mails
         ]
+
+    def _is_whole(self, mail: Heard) -> bool:
+        text = self._texts.get(mail.recipients[0])
+        body = mail.message.get_body(("plain",))
+        return text is None or (body is not None and body.get_content().split() == text.split())
 
     def deeds(self, *, clock: float) -> list[Deed]:
         return [Deed(d.recipient, d.phase, d.did, d.at + clock, d.connection) for d in list(self._deeds)]

@@ -82,7 +82,7 @@ class Trial:
     ) -> None:
         self._wish = wish
         self._plan = plan.make_plan(wish)
-        self._provider = Provider(seed=wish.seed, fates=self._plan.fates, faults=wish.faults)
+        self._provider = Provider(seed=wish.seed, fates=self._plan.fates, faults=wish.faults, texts=self._plan.texts)
         self._platform = Platform(
             folder,
             env=dict(PERIODS),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from scheduler.torture.balance import Ending, balance
 from scheduler.torture.books import Books
@@ -136,6 +137,16 @@ def test_a_job_that_never_arrives_is_stuck(run, status):
     run.change("slow", status=status)
 
     assert sins(run) == [(Sin.STUCK, "slow")]
+
+
+# ── What was sent ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("change", [{"is_whole": False}, {"recipient": "dead@x"}])
+def test_a_mail_that_says_something_else_or_is_for_somebody_else_is_found(run, change):
+    run.evidence.mails[0] = replace(run.evidence.mails[0], **change)
+
+    assert sins(run) == [(Sin.MANGLED, "sent")]
 
 
 # ── Falsely unknown ───────────────────────────────────────────────────────────────────────────

@@ -75,6 +75,18 @@ def test_a_dot_that_is_never_answered_is_in_the_book_with_what_became_of_the_mai
         assert provider.deeds(clock=0.0)[0].is_silent
 
 
+@pytest.mark.parametrize(("text", "is_whole"), [("Hello.", True), ("Hello. And good bye.", False)])
+def test_a_mail_is_compared_with_what_was_submitted(text, is_whole):
+    provider = Provider(seed=1, fates={JOB: ()}, faults=frozenset(), texts={JOB: text})
+    provider.start()
+    try:
+        send(provider)
+    finally:
+        provider.stop()
+
+    assert [mail.is_whole for mail in provider.mails(clock=0.0)] == [is_whole]
+
+
 def test_a_connection_that_ends_after_the_invitation_leaves_no_mail():
     with playing(job=(Trouble("data", fates.INVITE_AND_DROP),)) as provider:
         with pytest.raises((smtplib.SMTPServerDisconnected, OSError)):
