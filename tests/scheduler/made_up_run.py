@@ -72,7 +72,9 @@ class MadeUpRun:
         """Heard; answered half a second later."""
         heard_at = self.tick(at)
         answered_at = None if answer is None else heard_at + 0.5
-        self.evidence.mails.append(Mail(job, self.row(job).recipient, kept, heard_at, answer, answered_at, connection=1))
+        self.evidence.mails.append(
+            Mail(job, self.row(job).recipient, kept, heard_at, answer, answered_at, connection=1)
+        )
 
     def deed(self, job: str, phase: str, did: str, *, at: float | None = None) -> None:
         self.evidence.deeds.append(Deed(f"{job}@x", phase, did, self.tick(at), connection=1))
