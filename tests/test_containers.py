@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ import pytest
 import yaml
 
 from jobs.conf import tunables
+from scheduler.embedded.child import free_port
+from workers import probes
+from workers.pulse import Pulse
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -123,6 +127,32 @@ def test_prometheus_asks_where_the_processes_answer() -> None:
         assert SERVICES[name]["healthcheck"]["test"][4] == str(lookup["port"])
     assert jobs["api"]["static_configs"] == [{"targets": ["api:8000"]}]
     assert SERVICES["api"]["environment"]["ALLOWED_HOSTS"].endswith(",127.0.0.1,api")
+
+
+@pytest.mark.parametrize("name", ["worker", "scheduler"])
+def test_whoever_makes_no_progress_is_not_healthy(name: str) -> None:
+    assert SERVICES[name]["healthcheck"]["test"][-1] == "/health/ready"
+
+
+def test_the_probe_tells_what_the_process_says_of_itself() -> None:
+    port, pulse = free_port(), Pulse(taker=5.0)
+
+    def probe() -> tuple[int, str]:
+        command = [sys.executable, "-IS", "deploy/compose/probe.py", str(port), "/health/ready"]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        return ended.returncode, ended.stderr
+
+    nobody, said_nobody = probe()
+    with probes.serving(port, pulse):
+        pulse.trouble("taker", "PostgreSQL: OperationalError")
+        in_trouble, said_in_trouble = probe()
+        pulse.progress("taker")
+        well, _ = probe()
+
+    assert (nobody, in_trouble, well) == (1, 1, 0)
+    assert said_nobody.startswith("no answer: ")
+    assert said_in_trouble.startswith("answered 503: ")
+    assert "PostgreSQL: OperationalError" in said_in_trouble
 
 
 def _seconds(text: str) -> int:

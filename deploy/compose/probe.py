@@ -1,7 +1,8 @@
-"""Health check of a container: `probe.py PORT PATH [METHOD]` ends with 0 when a process answers there.
+"""Health check of a container: `probe.py PORT PATH` ends with 0 when a process answers there.
 
-Any answer below 500 counts: a 400 for a host name that ALLOWED_HOSTS lacks still shows that someone is at home.
-It runs every few seconds beside every process, so it imports next to nothing.
+Any answer below 500 counts: a 400 for a host name that ALLOWED_HOSTS lacks still shows that someone is at home. Of
+any other, `docker inspect` shows what it said. It runs every few seconds beside every process, so it imports next to
+nothing.
 """
 
 import socket
@@ -10,16 +11,18 @@ import sys
 PATIENCE_SECONDS = 5
 
 
-def status(port: int, path: str, method: str) -> int:
+def ask(port: int, path: str) -> tuple[int, str]:
+    """The status and the body; HTTP/1.0, so that the server ends both by closing."""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as connection:
-        connection.sendall(f"{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
-        line = connection.recv(100)  # HTTP/1.1 200 OK
-    return int(line.split()[1])
+        connection.sendall(f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        said = b"".join(iter(lambda: connection.recv(4096), b"")).decode()
+    head, _, body = said.partition("\r\n\r\n")  # HTTP/1.1 200 OK …
+    return int(head.split()[1]), body
 
 
 if __name__ == "__main__":
     try:
-        answer = status(int(sys.argv[1]), sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else "GET")
+        status, body = ask(int(sys.argv[1]), sys.argv[2])
     except (OSError, IndexError, ValueError) as error:
         sys.exit(f"no answer: {error}")
-    sys.exit(0 if answer < 500 else f"answered {answer}")
+    sys.exit(0 if status < 500 else f"answered {status}: {body}")

@@ -67,6 +67,9 @@ class Estate:
     def until_ready(self, who: str, is_ready: bool = True) -> httpx.Response:
         return self.platform.until(lambda: (said := self.readiness(who)).is_success is is_ready and said)
 
+    def wrong_with(self, who: str, part: str) -> str:
+        return next(row["wrong"] or "" for row in self.readiness(who).json()["parts"] if row["part"] == part)
+
     def let_pass(self, seconds: float, since: float) -> None:
         self.platform.until(lambda: time.monotonic() - since >= seconds)
 
@@ -178,10 +181,8 @@ def assert_all_say_that_it_is_gone(estate) -> None:
 
     assert estate.until_ready("api", False).json()["database"] == "away"
     for who, part in (("worker", "heartbeat"), ("scheduler", "promoter")):
-        said = estate.until_ready(who, False).json()
-        (wrong,) = [row["wrong"] for row in said["parts"] if row["part"] == part]
-        assert said["code"] == "not_ready"
-        assert "OperationalError" in wrong
+        estate.platform.until(lambda who=who, part=part: "OperationalError" in estate.wrong_with(who, part))
+        assert estate.readiness(who).json()["code"] == "not_ready"
 
 
 # ── Redis ─────────────────────────────────────────────────────────────────────────────────────
