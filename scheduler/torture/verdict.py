@@ -94,6 +94,10 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
             "rest_per_kill": round(unknowns.rest_per_kill, 3),
             "server_has_it": sum(unknown.was_kept for unknown in unknowns.listed),
             "closed_by_late_answers": unknowns.closed_by_late_answers,
+            "listed": [
+                {"job": u.job, "cause": u.cause, "server_has_it": u.was_kept, "worker_killed": u.was_killed}
+                for u in unknowns.listed
+            ],
         },
         "recovery_after_sigkill": {
             "limit": verdict.limit_seconds,
