@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
         (["--workers", "0"], "'0' is not a whole number from 1 to 64"),
         (["--restart-every", "1"], "'1' is not a number from 2 to 86400"),
         (["--seed", "-1"], "'-1' is not a whole number from 0"),
+        (["--json", "no/such/folder/found.json"], "cannot be written; give a file in a folder that exists"),
     ],
 )
 def test_what_cannot_be_run_is_refused_by_name(arguments, trouble):

@@ -56,7 +56,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--kill", action="store_true", help="restart them with kill -9 instead of SIGTERM")
         parser.add_argument("--seed", type=_whole(0, 10**9), default=1, help="of the times of the posts (1)")
-        parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found there, too")
+        parser.add_argument("--json", type=_file, metavar="FILE", help="write everything that was found there, too")
         parser.add_argument("--stop-with-parent", action="store_true", help="stop when the calling process ends")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -113,8 +113,8 @@ class _Attempt:
 def _announce(console: Console, wish: Wish) -> None:
     how = "kill -9" if wish.kill else "SIGTERM"
     console.print(
-        f"{wish.minutes:g} min at {wish.rate:g} jobs/s through {wish.apis} API process(es), {wish.workers} workers and "
-        f"{SCHEDULERS} schedulers; "
+        f"{wish.minutes:g} min at {wish.rate:g} jobs/s through {_many(wish.apis, 'API')}, "
+        f"{_many(wish.workers, 'worker')} and {_many(SCHEDULERS, 'scheduler')}; "
         f"a worker is restarted every {wish.restart_every:g} s ({how}); seed {wish.seed}",
         style="bold",
     )
@@ -123,6 +123,18 @@ def _announce(console: Console, wish: Wish) -> None:
         "day); PostgreSQL runs without fsync; the log level is WARNING.\n",
         style="dim",
     )
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _file(text: str) -> Path:
+    """Asked at once: after half an hour it is too late to learn that it cannot be written."""
+    path = Path(text)
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ArgumentTypeError(f"{text!r} cannot be written; give a file in a folder that exists")
+    return path
 
 
 def _between(least: float, most: float) -> Callable[[str], float]:
