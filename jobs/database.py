@@ -13,7 +13,6 @@ import structlog
 from django.db import (
     DatabaseError,
     DataError,
-    Error,
     IntegrityError,
     InterfaceError,
     NotSupportedError,
@@ -57,7 +56,7 @@ def is_refused(error: BaseException) -> bool:
     """Whether it is the row's own fault: trying again, alone or later, cannot help."""
     if isinstance(error, DataError | IntegrityError | ProgrammingError | NotSupportedError):
         return True
-    return not isinstance(error, Error)  # a value that could not even be written down
+    return isinstance(error, TypeError | ValueError | OverflowError)  # a value that could not even be written down
 
 
 def fingerprint() -> str:

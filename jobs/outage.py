@@ -67,7 +67,12 @@ class Outage:
             if self._is_asking:
                 return
             self._is_asking = True
-        threading.Thread(target=self._ask_until_it_answers, name=f"outage-{self._server}", daemon=True).start()
+        asking = threading.Thread(target=self._ask_until_it_answers, name=f"outage-{self._server}", daemon=True)
+        try:
+            asking.start()
+        except RuntimeError:  # no more threads: nobody asks, so nobody may be told that it hangs
+            with self._lock:
+                self.is_on = self._is_asking = False
 
     def _ask_until_it_answers(self) -> None:
         while not self._answers():

@@ -6,6 +6,7 @@ Writes to state, under the same rules as transitions.py. Both run the same three
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -72,7 +73,7 @@ def _give_back(held: Sequence[Any], *, poison_deaths: int | None) -> Rescue:
     if not held:
         return Rescue()
     held = sorted(held, key=lambda row: bytes(row.dedupe_hash))  # the lock order of deliveries
-    poisonous = {row.claim for row in held if poison_deaths is not None and _would_be_poison(row, poison_deaths)}
+    poisonous = {row.claim for row in held if poison_deaths is not None and _is_poison(row, poison_deaths)}
     rows = run(
         "rescue_deliveries",
         hashes=[row.dedupe_hash for row in held],
@@ -81,8 +82,9 @@ def _give_back(held: Sequence[Any], *, poison_deaths: int | None) -> Rescue:
     )
     state = {row.claim: row.state for row in rows}
     blamed = _blamed(held, state) if poison_deaths is not None else set()
-    untouched = {row.claim for row in held if row.claim not in state} - blamed
-    after = {row.claim: _after_rescue(row, state.get(row.claim), row.claim in poisonous & blamed) for row in held}
+    untouched = _untouched(held, state)
+    ends = poisonous - untouched
+    after = {row.claim: _after_rescue(row, state.get(row.claim), row.claim in ends) for row in held}
     moved = run(
         "rescue_jobs",
         ids=[row.id for row in held],
@@ -102,24 +104,29 @@ def _give_back(held: Sequence[Any], *, poison_deaths: int | None) -> Rescue:
     return Rescue(waiting=waiting, unknown=unknown, dead=len(moved) - len(waiting) - unknown)
 
 
-def _would_be_poison(row: Any, poison_deaths: int) -> bool:
-    """Killing in its preparation shows soon, for a suspect is tried alone. Whatever else takes worker after worker
-    down, long after that, must come to an end, too."""
+def _is_poison(row: Any, poison_deaths: int) -> bool:
+    """Unless it was untouched. Killing in its preparation shows soon, for a suspect is tried alone; whatever else takes
+    worker after worker down, before that or long after, must come to an end, too."""
     return row.deaths + 1 >= poison_deaths or row.attempts >= row.max_attempts + poison_deaths
 
 
 def _blamed(held: Sequence[Any], state: Mapping[int, str]) -> set[int]:
     """The claims of jobs that may have killed their worker: past the gate, and not marked.
 
-    What was marked had been prepared. What waited before the gate had not been touched: it can only have been that
-    if its worker held nothing else.
+    What was marked had been prepared. What waited before the gate can only have been it if it was all its worker held.
     """
-    touched = {row.worker for row in held if row.claim in state}
+    hands = Counter(row.worker for row in held)
     return {
         row.claim
         for row in held
-        if state.get(row.claim) == DeliveryState.RELEASED or (row.claim not in state and row.worker not in touched)
+        if state.get(row.claim) == DeliveryState.RELEASED or (row.claim not in state and hands[row.worker] == 1)
     }
+
+
+def _untouched(held: Sequence[Any], state: Mapping[int, str]) -> set[int]:
+    """The claims of jobs that waited before the gate while their worker was busy with others: no attempt of theirs."""
+    busy = {row.worker for row in held if row.claim in state}
+    return {row.claim for row in held if row.claim not in state and row.worker in busy}
 
 
 ERRORS: dict[Status, dict[str, Any]] = {

@@ -153,6 +153,12 @@ def settle(settlements: Sequence[Settlement]) -> dict[int, Status]:
     return moved
 
 
+def adoptable(settlements: Sequence[Settlement]) -> set[int]:
+    """The tokens of those that this database has given out, to the workers that name them."""
+    keys = job_keys(s.claim for s in settlements)
+    return tokens_from("adoptable", keys | {"workers": [s.worker for s in settlements]})
+
+
 def _settle_sent(settlements: Sequence[Settlement]) -> dict[int, Status]:
     sent = tokens_from("sent_deliveries", delivery_keys(s.claim for s in settlements))
     ours = [s for s in settlements if s.claim.token in sent]

@@ -6,13 +6,13 @@ nothing where somebody decided meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
 
 from jobs import queue, transitions
-from jobs.database import is_refused
+from jobs.database import is_away, is_refused
 from jobs.metrics import JOBS_PROCESSED
 from jobs.settlements import Settlement
 from jobs.states import Outcome, Status
@@ -21,24 +21,50 @@ from workers import journal
 log = structlog.get_logger(__name__)
 
 
-def adopt(folder: Path) -> None:
-    """Settle what nobody else will. Raises django.db's errors when PostgreSQL is away: then the journals stay."""
-    journal.adopt(folder, _settle_all)
+class NotSettled(Exception):
+    """PostgreSQL could not take some of these answers, though it answers; the others are settled."""
 
 
-def _settle_all(answers: Sequence[Settlement]) -> None:
-    try:
-        moved = transitions.settle(answers)
-    except Exception as error:
-        if not is_refused(error):
-            raise
-        if len(answers) == 1:
+class Heir:
+    """Adopts the journals of one folder. One that cannot be adopted is told of once, left for another process, and
+    stands in nobody's way: what is in it is an unknown, as it would be without a journal."""
+
+    def __init__(self, folder: Path, *, tick: Callable[[], None]) -> None:
+        self._folder = folder
+        self._tick = tick  # a sign of life between two transactions
+        self._given_up: set[Path] = set()
+
+    def adopt(self) -> None:
+        """Settle what nobody else will. Raises django.db's errors when PostgreSQL is away: then the journals stay."""
+        for path in journal.journals(self._folder):
+            if path in self._given_up:
+                continue
+            try:
+                journal.adopt(path, self._settle_known)
+            except (OSError, NotSettled) as error:
+                log.error("journal_not_adopted", path=str(path), error=str(error))
+                self._given_up.add(path)
+
+    def _settle_known(self, answers: Sequence[Settlement]) -> None:
+        known = transitions.adoptable(answers)
+        if failed := self._settle([answer for answer in answers if answer.claim.token in known]):
+            raise NotSettled(f"{failed} answers could not be settled.")
+
+    def _settle(self, answers: Sequence[Settlement]) -> int:
+        """How many failed for now. One that PostgreSQL will not take must not take the others with it."""
+        self._tick()
+        try:
+            moved = transitions.settle(answers) if answers else {}
+        except Exception as error:
+            if is_away(error):
+                raise
+            if len(answers) > 1:
+                middle = len(answers) // 2
+                return self._settle(answers[:middle]) + self._settle(answers[middle:])
             log.error("row_refused", job_id=str(answers[0].claim.job_id), request="adoption", exc_info=error)
-            return
-        for answer in answers:  # one that PostgreSQL will not take must not take the others with it
-            _settle_all([answer])
-        return
-    _tell(answers, moved)
+            return int(not is_refused(error))
+        _tell(answers, moved)
+        return 0
 
 
 def _tell(answers: Sequence[Settlement], moved: dict[int, Status]) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from uuid import UUID
 
 import structlog
@@ -31,13 +31,25 @@ from workers.recorder import MarkUncertain, Recorder
 log = structlog.get_logger(__name__)
 
 
+async def _at_once() -> None: ...
+
+
 class Delivery:
     """One trip of one claim."""
 
     def __init__(
-        self, claim: Claim, *, worker: UUID, channels: Mapping[str, Channel], recorder: Recorder, conf: Tunables
+        self,
+        claim: Claim,
+        *,
+        worker: UUID,
+        channels: Mapping[str, Channel],
+        recorder: Recorder,
+        conf: Tunables,
+        my_turn: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:
+        """`my_turn` returns when this trip may compute: one that prepares a large message holds up all others."""
         self.claim = claim
+        self._my_turn = my_turn
         self.worker = worker
         self.channels = channels
         self.recorder = recorder
@@ -68,6 +80,7 @@ class Delivery:
 
     async def _send(self) -> None:
         channel = self._channel()
+        await self._my_turn()
         parcel = channel.prepare(self.claim)
         if self.claim.is_suspect:
             await self.recorder.acquit(self.claim)

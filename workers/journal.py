@@ -44,7 +44,7 @@ class Journal:
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
         with self._or_without():
-            make_folder(folder)
+            _make_folder(folder)
             self._begin()
 
     def write(self, settlement: Settlement) -> None:
@@ -99,23 +99,37 @@ class Journal:
                 self._end(keep=True)
 
 
-def adopt(folder: Path, settle: Callable[[list[Settlement]], None]) -> None:
-    """Hand the answers in each journal that nobody holds to `settle`, then remove it; if that raises, it stays."""
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        with suppress(FileNotFoundError), path.open("rb") as file:
-            if not _lock(file) or not _is_at(file, path):
-                continue
+def journals(folder: Path) -> list[Path]:
+    """Those in this folder, of the living and of the dead; none where somebody else could have put them there."""
+    return sorted(folder.glob(f"*{SUFFIX}")) if all(map(_is_ours_alone, (folder, folder.parent))) else []
+
+
+def adopt(path: Path, settle: Callable[[list[Settlement]], None]) -> None:
+    """Hand the answers in a journal to `settle` and remove it, if nobody holds it; if that raises, it stays."""
+    # Of a pipe or a link nothing is read; and to lock it, some file systems want a file open for writing.
+    with suppress(FileNotFoundError), os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(f"{path} is not a file.")
+        if _lock(file) and _is_at(file, path):
             if answers := list(_answers(file)):
                 settle(answers)
             path.unlink()
 
 
-def make_folder(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     """Ours alone. PermissionError when it is somebody else's: a folder for temporary files is everybody's."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    facts = folder.stat()
-    if facts.st_uid != os.getuid() or stat.S_IMODE(facts.st_mode) & 0o022:
-        raise PermissionError(f"{folder} belongs to, or can be written by, somebody else.")
+    for each in (folder, folder.parent):
+        if not _is_ours_alone(each):
+            raise PermissionError(f"{each} belongs to, or can be written by, somebody else.")
+
+
+def _is_ours_alone(folder: Path) -> bool:
+    try:
+        facts = folder.stat()
+    except OSError:
+        return False
+    return facts.st_uid == os.getuid() and not stat.S_IMODE(facts.st_mode) & 0o022
 
 
 # ── Files ─────────────────────────────────────────────────────────────────────────────────────
@@ -126,8 +140,12 @@ def _locked(path: Path) -> BinaryIO:
     while True:
         path.touch(mode=0o600)
         file = path.open("ab", buffering=0)
-        if _lock(file) and _is_at(file, path):
-            return file
+        try:
+            if _lock(file) and _is_at(file, path):
+                return file
+        except OSError:  # a file system without locks
+            path.unlink(missing_ok=True)
+            raise
         file.close()
 
 

@@ -19,7 +19,7 @@ from django.db import connection
 
 from jobs import queue, transitions
 from jobs.claims import Claim
-from jobs.database import is_refused, move, sqlstate
+from jobs.database import is_away, is_refused, move, sqlstate
 from jobs.errors import ClaimLost, DeliveryError
 from jobs.settlements import Settlement
 from jobs.states import Outcome, Status
@@ -202,10 +202,10 @@ class Recorder:
         try:
             group.commit()
         except Exception as error:  # a value that cannot even be written down, too, is one row's fault
-            if is_refused(error):
-                self._split(group, error)
-            else:
+            if is_away(error) or (len(group.entries) == 1 and not is_refused(error)):
                 self._wait_for_postgres(group, error)
+            else:
+                self._split(group, error)
         else:
             self._pulse.progress("recorder")
             self._answer(group)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -20,7 +21,8 @@ from jobs import queue, rescues, transitions
 from jobs.claims import Claim
 from jobs.conf import Tunables
 from jobs.database import is_away
-from workers import adoption, gate, quarantine
+from workers import gate, quarantine
+from workers.adoption import Heir
 from workers.pulse import Pulse
 from workers.recorder import Recorder
 from workers.slots import Slots
@@ -57,7 +59,7 @@ class Taker:
         self._hand_over = hand_over
         self._pulse = pulse
         self._conf = conf
-        self._journals = journals
+        self._heir = Heir(journals, tick=partial(pulse.tick, "taker"))
         self._stopping = threading.Event()
         self._sweep_at = 0.0
         self._redis_back_at = 0.0
@@ -148,7 +150,7 @@ class Taker:
 
     def _sweep(self) -> None:
         """Give back what PostgreSQL says is ours and we do not know, and settle what dead workers had been answered."""
-        adoption.adopt(self._journals)
+        self._heir.adopt()
         known = self._slots.tokens()  # first: only this thread adds to them, so what ends meanwhile is no surprise
         unknown = rescues.own_running(self._worker) - known
         if unknown:

@@ -88,6 +88,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._leave_now = asyncio.Event()
+        self._turnstile = asyncio.Lock()
         self._channels = channels()
         self._listen_to_signals()
         if follow is not None:
@@ -134,11 +135,22 @@ class Worker:
             return
         for claim in claims:
             delivery = Delivery(
-                claim, worker=self.id, channels=self._channels, recorder=self._recorder, conf=self._conf
+                claim,
+                worker=self.id,
+                channels=self._channels,
+                recorder=self._recorder,
+                conf=self._conf,
+                my_turn=self._next_turn,
             )
             trip = self._loop.create_task(delivery.run())
             self._trips.add(trip)
             trip.add_done_callback(partial(self._trip_over, claim.token))
+
+    async def _next_turn(self) -> None:
+        """One preparation per turn of the loop: between two of them all who are under way go on, and the loop lives."""
+        async with self._turnstile:
+            await asyncio.sleep(0)
+            self.pulse.tick("loop")
 
     def _trip_over(self, token: int, trip: asyncio.Task[None]) -> None:
         self._trips.discard(trip)

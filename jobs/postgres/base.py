@@ -102,7 +102,7 @@ class Connection(psycopg.Connection[Any]):
             tell()
         if self.outage and silent_seconds >= PATIENCE_SECONDS:
             self.outage.suspect()
-        if self.outage and self.outage.is_on:
+        if self.outage and self.outage.is_on and silent_seconds >= PATIENCE_SECONDS:
             raise Hangs("PostgreSQL hangs.")
 
 

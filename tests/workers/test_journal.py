@@ -17,7 +17,7 @@ from jobs.claims import Claim
 from jobs.settlements import Settlement
 from jobs.states import Outcome
 from workers import journal as module
-from workers.journal import Journal, adopt
+from workers.journal import Journal, adopt, journals
 
 WORKER = UUID(int=7)
 
@@ -45,7 +45,8 @@ def files(folder) -> list[str]:
 
 def adopted(folder) -> list[Settlement]:
     found: list[Settlement] = []
-    adopt(folder, found.extend)
+    for path in journals(folder):
+        adopt(path, found.extend)
     return found
 
 
@@ -130,7 +131,7 @@ def test_what_could_not_be_settled_stays(tmp_path):
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        adopt(tmp_path, away)
+        adopt(next(tmp_path.iterdir()), away)
     assert [a.claim.token for a in adopted(tmp_path)] == [1]
 
 
@@ -151,7 +152,7 @@ def test_an_adopter_that_comes_between_creation_and_lock_takes_nothing_away(tmp_
     def meddle_once(file):
         if not meddled:
             meddled.append(file)
-            adopt(tmp_path, lambda answers: None)
+            adopted(tmp_path)
             assert files(tmp_path) == []
         return lock(file)
 

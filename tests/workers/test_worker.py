@@ -106,6 +106,21 @@ def test_no_more_trips_are_under_way_than_it_has_slots(a_worker):
     until(lambda: len(channel.outbox) == 8)
 
 
+def test_between_two_long_preparations_the_loop_gives_a_sign_of_life(a_worker):
+    class Laborious(CalmChannel):
+        def on_prepare(self):
+            (loop,) = (part for part in worker.pulse.parts() if part.name == "loop")
+            ticks.add(loop.ticked_at)
+
+    ticks = set()
+    worker = a_worker(Laborious())
+    jobs = [build.a_job() for _ in range(20)]
+    queue.push([Waiting(job_id, "default") for job_id in jobs])
+    until(lambda: Job.objects.filter(status="completed").count() == 20)
+
+    assert len(ticks) == 20
+
+
 def test_a_trip_that_cannot_be_recorded_leaves_the_worker_alive(a_worker, monkeypatch):
     monkeypatch.setattr("workers.taker.SWEEP_SECONDS", 0.05)
     write, refused = Group._write, []

@@ -148,6 +148,35 @@ def test_only_what_had_passed_the_gate_and_was_not_marked_may_have_killed_its_wo
     assert facts(elsewhere).job.deaths == 1, "its worker held nothing else"
 
 
+def test_of_many_that_waited_before_the_gate_none_is_to_blame():
+    claims = [claimed() for _ in range(3)]
+
+    rescue()
+
+    assert [(facts(claim).job.deaths, facts(claim).job.attempts) for claim in claims] == [(0, 1)] * 3
+
+
+def test_a_rescue_in_parts_blames_nobody_for_a_death_before_its_turn():
+    on_trial = gated()
+    waiting = [claimed() for _ in range(5)]
+
+    rescues.rescue([WORKER], **LEASE | {"limit": 3})
+    rescues.rescue([WORKER], **LEASE | {"limit": 3})
+
+    assert facts(on_trial).job.deaths == 1
+    assert [facts(claim).job.deaths for claim in waiting] == [0] * 5
+
+
+def test_jobs_whose_workers_die_before_the_gate_do_not_go_round_for_ever():
+    ids = [a_job(max_attempts=1) for _ in range(2)]
+    for _ in range(1 + 2):
+        assert len(transitions.claim(ids, worker=WORKER)) == 2
+        assert len(rescue().waiting) == 2
+    transitions.claim(ids, worker=WORKER)
+
+    assert rescue().dead == 2
+
+
 def test_a_suspect_that_was_prepared_without_harm_is_suspect_no_more():
     job_id = a_job()
     gated(claimed(job_id))

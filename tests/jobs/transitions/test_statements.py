@@ -53,7 +53,7 @@ ROWS = 20_000
 KEYS = {"jobs_job_pkey", "jobs_delivery_pkey", "jobs_deadletter_pkey", "deadletter_once_per_episode"}
 BY_KEY = {  # the hot path, and people: rows are named, and found by their name
     *("insert_job", "claim", "gate", "gate_standing", "duplicate", "hold", "put_back_jobs", "release_claimed"),
-    *("mark", "acquit", "take_mark_back", "unmark_deliveries", "unmark_jobs", "lock_jobs"),
+    *("mark", "acquit", "take_mark_back", "unmark_deliveries", "unmark_jobs", "lock_jobs", "adoptable"),
     *("sent_deliveries", "sent_jobs", "refused_deliveries", "refused_jobs"),
     *("unanswered_deliveries", "unanswered_jobs", "close_dead_letters", "insert_dead_letters", "insert_attempts"),
     *("rescue_deliveries", "rescue_jobs"),
