@@ -1,8 +1,8 @@
 """Why each unknown is one: what the SMTP server's book, the witness and the diary of kills say about its dot.
 
 No protocol can do without the first causes: the server never answered, or its answer was still to come when the worker
-died, or it came while the database was away and nobody could write it down. The rest is the price of ours, and is
-counted against the kills: between mark and dot, and between reply and settlement, a worker can be killed, too.
+died. The rest is the price of ours, and is counted against the kills: between mark and dot, and between reply and
+settlement, which last as long as PostgreSQL is away, a worker can be killed, too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Cause(StrEnum):
     UNEXPLAINED = "unexplained"  # the worker lived, and the server answered
 
 
-UNAVOIDABLE = frozenset({Cause.SERVER_SILENT, Cause.UNANSWERED_AT_KILL, Cause.NOWHERE_TO_SETTLE})
+UNAVOIDABLE = frozenset({Cause.SERVER_SILENT, Cause.UNANSWERED_AT_KILL})
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,7 @@ def test_an_answer_that_could_not_be_settled_because_postgresql_was_away_is_told
     give_up(run, claim, at=1046.0)
 
     assert causes(run) == {Cause.NOWHERE_TO_SETTLE: 1}
+    assert explain(Books(run.evidence)).rest == 1, "its worker had written it down"
 
 
 def test_an_answer_that_a_living_worker_did_not_settle_is_unexplained(run):
