@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
@@ -30,6 +31,7 @@ def claim(**changes) -> Claim:
         "priority": "default",
         "provider": None,
         "correlation_id": "c-1",
+        "claimed_at": datetime(2026, 11, 22, tzinfo=UTC),
     }
     return Claim(**facts | changes)
 
