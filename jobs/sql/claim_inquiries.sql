@@ -26,10 +26,14 @@ WITH due AS (
     WHERE l.id = ANY(ARRAY(SELECT id FROM due)) AND coalesce(l.resolution, '') = ''
       AND coalesce(l.asked_at, l.died_at) < now() - make_interval(secs => (%(waits)s::float8[])[1])
     FOR UPDATE SKIP LOCKED
+), asked AS (
+    UPDATE jobs_deadletter AS l SET asked_at = now(), asks = l.asks + 1
+    WHERE l.id = ANY(ARRAY(SELECT id FROM mine))
+    RETURNING l.id, l.job_id, l.claim
 )
-UPDATE jobs_deadletter AS l SET asked_at = now(), asks = l.asks + 1
-FROM jobs_job AS j, jobs_delivery AS d
-WHERE l.id = ANY(ARRAY(SELECT id FROM mine)) AND j.id = l.job_id AND d.dedupe_hash = j.dedupe_hash
-RETURNING l.id AS dead_letter, d.dot_at + make_interval(secs => %(patience)s::float8) <= now() AS is_dot_over,
-          j.id, l.claim, j.dedupe_hash, j.type, j.payload, j.attempts, j.max_attempts, j.priority, j.provider,
-          j.correlation_id, d.claimed_at, j.deaths
+SELECT a.id AS dead_letter, d.dot_at + make_interval(secs => %(patience)s::float8) <= now() AS is_dot_over,
+       j.id, a.claim, j.dedupe_hash, j.type, j.payload, j.attempts, j.max_attempts, j.priority, j.provider,
+       j.correlation_id, d.claimed_at, j.deaths
+FROM asked AS a
+CROSS JOIN LATERAL (SELECT * FROM jobs_job AS j WHERE j.id = a.job_id OFFSET 0) AS j
+CROSS JOIN LATERAL (SELECT * FROM jobs_delivery AS d WHERE d.dedupe_hash = j.dedupe_hash OFFSET 0) AS d
