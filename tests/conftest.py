@@ -22,6 +22,9 @@ from jobs.outage import Outage
 from scheduler.embedded.redis import EmbeddedRedis
 
 hypothesis.settings.register_profile("house", deadline=None)  # servers and other people's builds share the machine
+hypothesis.settings.register_profile(  # --hypothesis-profile=long, for whoever has the time
+    "long", deadline=None, max_examples=10_000, stateful_step_count=80, print_blob=True
+)
 hypothesis.settings.load_profile("house")
 
 

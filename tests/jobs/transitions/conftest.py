@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+import psycopg
 import pytest
 
 from jobs.audit import audit
+from tests.jobs.transitions import observer
 
 
 @pytest.fixture(autouse=True)
@@ -23,3 +26,10 @@ def balanced_books(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def unaudited() -> None:
     """For tests that fill the tables with rows which no move ever made."""
+
+
+@pytest.fixture
+def eyes(transactional_db: None) -> Iterator[psycopg.Connection[Any]]:
+    """The connection of an observer."""
+    with observer.eyes() as connection:
+        yield connection
