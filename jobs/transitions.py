@@ -247,14 +247,20 @@ def wake_held(*, limit: int) -> list[Waiting]:
 
 @move
 def policy_due(
-    *, patience_seconds: float, limit: int, askable: Collection[str] = (), asking_seconds: float = 0.0
+    *,
+    patience_seconds: float,
+    limit: int,
+    askable: Collection[str] = (),
+    asking_seconds: float = 0.0,
+    answer_seconds: float = 0.0,
 ) -> list[tuple[int, str]]:
     """(dead letter, on_unknown) of unknowns that their job's policy may decide now.
 
-    Providers that are `askable` are asked first, which may take `asking_seconds` beyond the patience.
+    Providers that are `askable` are asked once more first: until `answer_seconds` after the question, and for
+    `asking_seconds` beyond the patience at most.
     """
-    waits = {"patience": patience_seconds, "askable": list(askable), "asking": asking_seconds}
-    return [(row.id, row.on_unknown) for row in run("policy_due", **waits, limit=limit)]
+    waits = {"patience": patience_seconds, "asking": asking_seconds, "answering": answer_seconds}
+    return [(row.id, row.on_unknown) for row in run("policy_due", **waits, askable=list(askable), limit=limit)]
 
 
 @move

@@ -21,6 +21,10 @@ env = Environment()
 
 # ── Ground ────────────────────────────────────────────────────────────────────────────────────
 
+# Whoever looks up a host's name waits 5 s, twice, for each name server that is silent, and cannot be told to give up;
+# a thread that hangs so long passes for dead. glibc reads this (resolv.conf(5)); what the operator set stands.
+os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:2")
+
 DEBUG = env.flag("DEBUG", False, help="Development mode: the local inbox page, default secrets. Never in production.")
 SECRET_KEY = env.text("SECRET_KEY", "", help="Django's secret: 50 random characters. Required outside DEBUG.")
 if not SECRET_KEY:

@@ -97,9 +97,11 @@ def test_a_policy_lets_a_provider_that_can_be_asked_be_asked_once_more(waker):
     asked = Waker(replace(waker._conf, evidence_sources={"main": "inbox+smtp://127.0.0.1:1025"}))
     claim = build.unknown(on_unknown="assume_sent")
 
-    marked_so_long_ago(claim, 689)
+    marked_so_long_ago(claim, 660)
     assert asked.run_once(0.0) == NOTHING
-    marked_so_long_ago(claim, 691)
+    DeadLetter.objects.filter(claim=claim.token).update(asked_at=build.ago(9))
+    assert asked.run_once(0.0) == NOTHING, "the answer is on its way"
+    DeadLetter.objects.filter(claim=claim.token).update(asked_at=build.ago(16))
     assert asked.run_once(0.0) == {"decided": 1, "woken": 0}
 
 

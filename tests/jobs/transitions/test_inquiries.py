@@ -402,13 +402,34 @@ def test_evidence_a_person_and_a_late_reply_at_once_make_one_ending(answer):
 # ── Policies ──────────────────────────────────────────────────────────────────────────────────
 
 
+def is_due_when(*askable: str) -> bool:
+    waits = {"patience_seconds": PATIENCE, "asking_seconds": 600.0, "answer_seconds": 15.0}
+    return bool(transitions.policy_due(**waits, askable=askable, limit=10))
+
+
 @pytest.mark.parametrize(("askable", "is_due"), [((), True), (("backup",), True), (("main",), False)])
-def test_a_policy_leaves_time_to_ask_once_more_when_its_patience_is_over(askable, is_due):
+def test_a_policy_waits_until_its_provider_was_asked_once_more(askable, is_due):
     claim = unknown(on_unknown="resend")
-    buried(claim, died=PATIENCE + 30)
+    buried(claim, died=PATIENCE + 30, asked=31, asks=3)  # and not since the patience is over
 
-    due = transitions.policy_due(patience_seconds=PATIENCE, askable=askable, asking_seconds=60.0, limit=10)
+    assert is_due_when(*askable) is is_due
+    buried(claim, died=PATIENCE + 30, asked=20, asks=4)
+    assert is_due_when(*askable), "asked, and the answer had the time to come"
 
-    assert bool(due) is is_due
-    buried(claim, died=PATIENCE + 61)
-    assert transitions.policy_due(patience_seconds=PATIENCE, askable=askable, asking_seconds=60.0, limit=10)
+
+def test_a_policy_waits_for_the_answer():
+    claim = unknown(on_unknown="resend")
+
+    buried(claim, died=PATIENCE + 30, asked=5, asks=4)
+
+    assert not is_due_when("main")
+    assert is_due_when("backup")
+
+
+def test_a_policy_waits_no_longer_for_a_question_than_is_set():
+    claim = unknown(on_unknown="resend")
+
+    buried(claim, died=PATIENCE + 599)
+    assert not is_due_when("main")
+    buried(claim, died=PATIENCE + 601)
+    assert is_due_when("main")
