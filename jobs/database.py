@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
 from django.db import (
@@ -72,14 +73,28 @@ def move(function: Callable[P, T]) -> Callable[P, T]:
     closed, so that the next call opens a fresh one; the error goes up, because whether a commit
     arrived cannot be known here.
     """
+    return _repeated(function, transaction.atomic)
 
+
+def single_statement(function: Callable[P, T]) -> Callable[P, T]:
+    """A move of one statement, which PostgreSQL wraps in a transaction itself: one round trip instead of three."""
+    return _repeated(function, _connected)
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    connection.close_if_health_check_failed()
+    yield
+
+
+def _repeated(function: Callable[P, T], around: Callable[[], AbstractContextManager[Any]]) -> Callable[P, T]:
     @wraps(function)
     def in_transaction(*args: P.args, **kwargs: P.kwargs) -> T:
         if connection.in_atomic_block:
             return function(*args, **kwargs)
         for _ in range(REPEATS):
             try:
-                with transaction.atomic():
+                with around():
                     return function(*args, **kwargs)
             except DatabaseError as error:
                 if sqlstate(error) in NOTHING_HAPPENED:
@@ -91,7 +106,7 @@ def move(function: Callable[P, T]) -> Callable[P, T]:
             except InterfaceError as error:
                 _leave_if_broken(error)
                 raise
-        with transaction.atomic():
+        with around():
             return function(*args, **kwargs)
 
     return in_transaction

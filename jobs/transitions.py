@@ -15,7 +15,7 @@ from uuid import UUID
 
 from jobs.batches import as_claim, as_json, both_keys, bury, delivery_keys, job_keys, tokens_from, write_history
 from jobs.claims import Claim, Waiting
-from jobs.database import move
+from jobs.database import move, single_statement
 from jobs.errors import TooLate
 from jobs.settlements import REFUSALS, Settlement
 from jobs.sql import run
@@ -34,7 +34,7 @@ class Standing(NamedTuple):
 # ── Accept ────────────────────────────────────────────────────────────────────────────────────
 
 
-@move
+@single_statement
 def accept(**columns: Any) -> Any | None:
     """Insert one job; its row (id, status, created_at, run_at), or None when its idempotency key is open already."""
     columns["payload"] = as_json(columns["payload"])
@@ -46,7 +46,7 @@ def accept(**columns: Any) -> Any | None:
 # ── One trip: claim, gate, mark, settle ───────────────────────────────────────────────────────
 
 
-@move
+@single_statement
 def claim(ids: Collection[UUID], *, worker: UUID) -> list[Claim]:
     """Take these jobs, as far as they are still queued. Expired ones end here."""
     rows = run("claim", ids=list(ids), worker=worker)
@@ -94,13 +94,13 @@ def put_back(claims: Sequence[Claim], *, wait_seconds: float) -> set[int]:
     return returned
 
 
-@move
+@single_statement
 def acquit(claims: Sequence[Claim]) -> set[int]:
     """Suspects that were prepared without harm. Tokens that do not come back are not ours any more."""
     return tokens_from("acquit", job_keys(sorted(claims, key=lambda c: c.job_id)))
 
 
-@move
+@single_statement
 def mark(marks: Sequence[tuple[Claim, str]]) -> set[int]:
     """Commit the dot mark for (claim, provider) pairs. Tokens that do not come back must not write the dot."""
     provider_of = {c.token: provider for c, provider in marks}

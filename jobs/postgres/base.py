@@ -8,6 +8,7 @@ If not, whatever waits fails, and nobody connects any more, until it answers.
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -67,6 +68,17 @@ class DatabaseWrapper(django.DatabaseWrapper):
             connection = Connection.connect(**conn_params)
         connection.outage = outage
         return connection
+
+    def is_usable(self) -> bool:
+        """Whether the server has ended this connection since it was last used, by a look and not by a question: an
+        idle one has nothing to read but the server's farewell. Of one that vanished, TCP tells as soon as it notices.
+        """
+        raw: Connection | None = self.connection
+        if raw is None or raw.closed:
+            return False
+        look = select.poll()
+        look.register(raw.fileno(), select.POLLIN)
+        return not look.poll(0)
 
 
 class Connection(psycopg.Connection[Any]):

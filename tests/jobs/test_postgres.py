@@ -133,3 +133,43 @@ def test_what_the_url_says_wins_and_its_options_come_after_ours(database):
     assert ask(database, "SHOW work_mem") == "8MB"
     assert ask(database, "SHOW plan_cache_mode") == "force_generic_plan"
     assert ask(database, "SHOW idle_in_transaction_session_timeout") == "15s"
+
+
+# ── A look before each request ────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def before_each_request(database):
+    database.health_check_enabled = True
+
+    def look():
+        database.health_check_done = False
+        database.close_if_health_check_failed()
+
+    return look
+
+
+def test_a_connection_is_looked_at_without_a_question(database, relay, before_each_request):
+    pid = ask(database)
+    relay.stall()
+    before_each_request()
+    relay.go_on()
+
+    assert database.connection is not None
+    assert ask(database) == pid
+
+
+def test_one_that_was_ended_meanwhile_is_left(database, before_each_request):
+    pid = ask(database)
+    raw = database.connection
+    ask(connections["default"], f"SELECT pg_terminate_backend({pid})")
+    until(lambda: not database.is_usable())
+
+    before_each_request()
+
+    assert raw.closed
+    assert ask(database) != pid
+
+
+def test_one_that_was_never_made_is_not_usable(database):
+    assert not database.is_usable()
