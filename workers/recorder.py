@@ -1,8 +1,8 @@
 """The recorder: one thread that commits marks and outcomes in groups as they pile up.
 
-While one group is being committed, the next one gathers: group commit without a timer. Futures of the
-asyncio loop are answered after the commit, each from its own returned row. When PostgreSQL is away, marks
-fail at once (no mark, no dot), everything else is kept and written when it is back.
+While one group is being committed, and for a moment after, the next one gathers; who comes after a pause waits for
+nobody. Futures of the asyncio loop are answered after the commit, each from its own returned row. When PostgreSQL is
+away, marks fail at once (no mark, no dot), everything else is kept and written when it is back.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import queue as fifo
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,7 @@ log = structlog.get_logger(__name__)
 
 IDLE_SECONDS = 1.0
 RETRY_SECONDS = 0.25
+GATHER_SECONDS = 0.01  # from one commit to the next: what comes meanwhile is committed together, for the price of one
 LARGEST_GROUP = 500
 
 
@@ -119,6 +121,7 @@ class Recorder:
         self._on_acquitted = on_acquitted
         self._entries: fifo.SimpleQueue[Entry] = fifo.SimpleQueue()
         self._backlog: list[Entry] = []
+        self._committed_at = 0.0
         self._stopping = threading.Event()
         self._abandoned = threading.Event()
 
@@ -188,6 +191,7 @@ class Recorder:
             entries = entries or [self._entries.get(timeout=IDLE_SECONDS)]
         except fifo.Empty:
             return []
+        self._abandoned.wait(self._committed_at + GATHER_SECONDS - time.monotonic())
         while len(entries) < most and not self._entries.empty():
             entries.append(self._entries.get_nowait())
         return entries
@@ -208,6 +212,7 @@ class Recorder:
             else:
                 self._split(group, error)
         else:
+            self._committed_at = time.monotonic()
             self._pulse.progress("recorder")
             self._answer(group)
 

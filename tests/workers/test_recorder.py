@@ -43,6 +43,23 @@ def test_marks_of_many_share_one_commit(recorder):
     assert transactions("jobs_delivery") == 1
 
 
+def test_what_comes_right_after_a_commit_shares_the_next_one(recorder, monkeypatch):
+    monkeypatch.setattr("workers.recorder.GATHER_SECONDS", 1.0)
+    first, second, third = [build.gated() for _ in range(3)]
+
+    async def ask():
+        recorder.start()
+        await recorder.mark(first, "main")
+        marking = asyncio.create_task(recorder.mark(second, "main"))
+        await asyncio.sleep(0)
+        while not recorder._entries.empty():  # until the thread has it in hand, and waits for more
+            await asyncio.sleep(0)
+        await asyncio.gather(marking, recorder.mark(third, "main"))
+
+    asyncio.run(ask())
+    assert transactions("jobs_delivery") == 2
+
+
 def test_every_kind_of_request_goes_into_one_commit(recorder):
     settled, marked = build.marked(), build.gated()
     back, unmarked, suspect = build.gated(), build.marked(), build.gated()

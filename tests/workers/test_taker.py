@@ -82,6 +82,19 @@ def suspect(**columns):
     return job_id
 
 
+def test_what_is_rung_for_right_after_a_take_is_claimed_together(a_taker, monkeypatch):
+    monkeypatch.setattr(module, "GATHER_SECONDS", 1.0)
+    taker, first = a_taker(), rung()
+    taker.start()
+    until(lambda: taker.jobs() == [first])
+
+    others = [rung(), rung()]
+
+    until(lambda: len(taker.jobs()) == 3)
+    assert taker.jobs()[1:] == others
+    assert len({tuple(row) for row in build.sql("SELECT xmin::text FROM jobs_delivery")}) == 2
+
+
 # ── Quarantine ────────────────────────────────────────────────────────────────────────────────
 
 
