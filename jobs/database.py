@@ -77,7 +77,12 @@ def move(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def single_statement(function: Callable[P, T]) -> Callable[P, T]:
-    """A move of one statement, which PostgreSQL wraps in a transaction itself: one round trip instead of three."""
+    """A move of one statement, which PostgreSQL wraps in a transaction itself: one round trip instead of three.
+
+    A server that hung carries it out when it goes on, though its caller has given up (a transaction whose COMMIT was
+    never sent is rolled back). So it is for moves that may come late: a job nobody was told of is accepted, or claimed
+    and then swept. The dot mark is none of them: it would make an unknown of a mail that was never sent.
+    """
     return _repeated(function, _connected)
 
 

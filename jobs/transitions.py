@@ -94,13 +94,13 @@ def put_back(claims: Sequence[Claim], *, wait_seconds: float) -> set[int]:
     return returned
 
 
-@single_statement
+@move
 def acquit(claims: Sequence[Claim]) -> set[int]:
     """Suspects that were prepared without harm. Tokens that do not come back are not ours any more."""
     return tokens_from("acquit", job_keys(sorted(claims, key=lambda c: c.job_id)))
 
 
-@single_statement
+@move
 def mark(marks: Sequence[tuple[Claim, str]]) -> set[int]:
     """Commit the dot mark for (claim, provider) pairs. Tokens that do not come back must not write the dot."""
     provider_of = {c.token: provider for c, provider in marks}
@@ -247,20 +247,14 @@ def wake_held(*, limit: int) -> list[Waiting]:
 
 @move
 def policy_due(
-    *,
-    patience_seconds: float,
-    limit: int,
-    askable: Collection[str] = (),
-    asking_seconds: float = 0.0,
-    answer_seconds: float = 0.0,
+    *, patience_seconds: float, limit: int, askable: Collection[str] = (), asking_seconds: float = 0.0
 ) -> list[tuple[int, str]]:
     """(dead letter, on_unknown) of unknowns that their job's policy may decide now.
 
-    Providers that are `askable` are asked once more first: until `answer_seconds` after the question, and for
-    `asking_seconds` beyond the patience at most.
+    Providers that are `askable` are asked once more first, which may take `asking_seconds` beyond the patience.
     """
-    waits = {"patience": patience_seconds, "asking": asking_seconds, "answering": answer_seconds}
-    return [(row.id, row.on_unknown) for row in run("policy_due", **waits, askable=list(askable), limit=limit)]
+    waits = {"patience": patience_seconds, "askable": list(askable), "asking": asking_seconds}
+    return [(row.id, row.on_unknown) for row in run("policy_due", **waits, limit=limit)]
 
 
 @move

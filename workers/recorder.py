@@ -78,8 +78,7 @@ class Group:
 
     def commit(self) -> None:
         """One transaction for all; `settled` and `still_ours` say afterwards which tokens really moved."""
-        only_marks = all(isinstance(request, Mark) for request, _ in self.entries)
-        self.settled, self.still_ours = self._write() if only_marks else move(self._write)()
+        self.settled, self.still_ours = move(self._write)()
 
     def _write(self) -> tuple[dict[int, Status], set[int]]:
         settlements = [r for r, _ in self.entries if isinstance(r, Settlement)]

@@ -32,7 +32,8 @@ log = structlog.get_logger(__name__)
 LISTEN_SECONDS = 1.0  # how long one BLMPOP waits; also how soon a stop is noticed
 POLL_SECONDS = 0.25  # between looks into PostgreSQL while Redis is away
 RETRY_SECONDS = 0.5  # before Redis is tried again
-GATHER_SECONDS = 0.02  # from one take to the next: what comes meanwhile is claimed together, for the price of one
+GATHER_SECONDS = 0.02  # after a small take: what comes meanwhile is claimed together, for the price of one
+SMALL_TAKE = 8  # jobs; a larger one has gathered already, and one that fills all slots has to wait anyway
 REST_SECONDS = 0.5  # after PostgreSQL said nothing
 SWEEP_SECONDS = 5.0
 LONGEST_SILENCE_SECONDS = 5.0  # of the bell, before PostgreSQL is asked whether it should have rung
@@ -63,7 +64,7 @@ class Taker:
         self._heir = Heir(journals, tick=partial(pulse.tick, "taker"))
         self._stopping = threading.Event()
         self._sweep_at = 0.0
-        self._took_at = 0.0
+        self._gathers_until = 0.0
         self._redis_back_at = 0.0
         self._ask_at = time.monotonic() + LONGEST_SILENCE_SECONDS
 
@@ -85,7 +86,7 @@ class Taker:
         try:
             if time.monotonic() >= self._sweep_at:
                 self._sweep()
-            self._stopping.wait(self._took_at + GATHER_SECONDS - time.monotonic())
+            self._stopping.wait(self._gathers_until - time.monotonic())
             free = self._slots.wait_free(timeout=LISTEN_SECONDS)
             if free > 0 and not self._stopping.is_set():
                 self._take(free)
@@ -100,7 +101,8 @@ class Taker:
     def _take(self, free: int) -> None:
         claims = self._claim_by_bell(free) if self._hears_the_bell() else self._claim_by_asking(free)
         if claims:
-            self._took_at = time.monotonic()
+            if len(claims) < min(free, SMALL_TAKE):
+                self._gathers_until = time.monotonic() + GATHER_SECONDS
             self._slots.hold(claims)
             self._let_in(claims)
 

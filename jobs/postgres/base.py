@@ -74,7 +74,7 @@ class DatabaseWrapper(django.DatabaseWrapper):
         idle one has nothing to read but the server's farewell. Of one that vanished, TCP tells as soon as it notices.
         """
         raw: Connection | None = self.connection
-        if raw is None or raw.closed:
+        if raw is None or raw.closed or (raw.outage and raw.outage.is_on):
             return False
         look = select.poll()
         look.register(raw.fileno(), select.POLLIN)

@@ -10,9 +10,8 @@ from jobs.states import Decision, OnUnknown
 
 BATCH = 500
 # When the patience is over the inquirer asks once more, of each provider BATCH in a round. Who stands further back in
-# line than it can ask about in so long, or whose provider does not answer, has waited enough.
+# line than it can ask about in so long, or whose provider is left alone, has waited enough.
 ASKING_SECONDS = 600.0
-ANSWER_SECONDS = 15.0  # from a question until its answer is written down; the inquirer gives up after 10 s
 DECISIONS = {OnUnknown.RESEND: Decision.SEND_AGAIN, OnUnknown.ASSUME_SENT: Decision.MARK_SENT}
 
 
@@ -34,7 +33,6 @@ class Waker:
             patience_seconds=self._conf.patience_seconds,
             askable=self._conf.evidence_sources.keys(),
             asking_seconds=ASKING_SECONDS,
-            answer_seconds=ANSWER_SECONDS,
             limit=BATCH,
         )
         return sum(self._decide(dead_letter, OnUnknown(policy)) for dead_letter, policy in due)

@@ -109,7 +109,8 @@ class Clients:
                 if answer.status_code == 401:
                     await self._sign_in(instead_of=token)
                     continue
-                if answer.is_server_error:
+                if answer.is_server_error:  # nothing is promised, and it may have been done all the same
+                    self.losses.append(Loss(job.number, time.time()))
                     self.complaints.append(Complaint(answer.status_code, api + 1, time.time()))
                 elif answer.status_code not in (409, 429):
                     break

@@ -171,5 +171,17 @@ def test_one_that_was_ended_meanwhile_is_left(database, before_each_request):
     assert ask(database) != pid
 
 
+def test_while_the_server_is_known_to_hang_nothing_is_sent_to_it(database, before_each_request):
+    ask(database)
+    outage_of(database).is_on = True
+
+    before_each_request()
+
+    with pytest.raises(OperationalError, match="hangs"):
+        ask(database)
+    outage_of(database).is_on = False
+    assert ask(database)
+
+
 def test_one_that_was_never_made_is_not_usable(database):
     assert not database.is_usable()

@@ -96,7 +96,7 @@ def test_what_is_not_final_is_asked_again_under_the_same_key(api, mood):
 
     assert moody.heard == [("/jobs", "key", "1")] * 3
     assert len(clients.answers) == 1
-    assert len(clients.losses) == (2 if mood == HANG_UP else 0)
+    assert len(clients.losses) == (0 if mood in (409, 429) else 2), "what a 5xx answered may have been done"
     assert [complaint.status for complaint in clients.complaints] == ([mood] * 2 if mood >= 500 else [])
 
 

@@ -403,21 +403,26 @@ def test_evidence_a_person_and_a_late_reply_at_once_make_one_ending(answer):
 
 
 def is_due_when(*askable: str) -> bool:
-    waits = {"patience_seconds": PATIENCE, "asking_seconds": 600.0, "answer_seconds": 15.0}
-    return bool(transitions.policy_due(**waits, askable=askable, limit=10))
+    return bool(transitions.policy_due(patience_seconds=PATIENCE, asking_seconds=600.0, askable=askable, limit=10))
+
+
+def answered(claim, seconds_ago: float) -> None:
+    entry = {"asked_at": ago(seconds_ago).isoformat(), "source": "inbox", "accepted": None, "detail": "Cannot say."}
+    DeadLetter.objects.filter(id=letter(claim)).update(evidence=[entry])
 
 
 @pytest.mark.parametrize(("askable", "is_due"), [((), True), (("backup",), True), (("main",), False)])
 def test_a_policy_waits_until_its_provider_was_asked_once_more(askable, is_due):
     claim = unknown(on_unknown="resend")
-    buried(claim, died=PATIENCE + 30, asked=31, asks=3)  # and not since the patience is over
+    buried(claim, died=PATIENCE + 30, asked=31, asks=3)
+    answered(claim, 31)  # and not since the patience is over
 
     assert is_due_when(*askable) is is_due
-    buried(claim, died=PATIENCE + 30, asked=20, asks=4)
-    assert is_due_when(*askable), "asked, and the answer had the time to come"
+    answered(claim, 20)
+    assert is_due_when(*askable)
 
 
-def test_a_policy_waits_for_the_answer():
+def test_a_question_whose_answer_is_not_written_down_is_none():
     claim = unknown(on_unknown="resend")
 
     buried(claim, died=PATIENCE + 30, asked=5, asks=4)
@@ -426,10 +431,12 @@ def test_a_policy_waits_for_the_answer():
     assert is_due_when("backup")
 
 
-def test_a_policy_waits_no_longer_for_a_question_than_is_set():
+@pytest.mark.parametrize(("died", "marked"), [(PATIENCE, PATIENCE), (0, PATIENCE + 5_000)])
+def test_a_policy_waits_no_longer_for_a_question_than_is_set(died, marked):
+    """From when it may be asked about: for the patience to be over, and for it to be buried."""
     claim = unknown(on_unknown="resend")
 
-    buried(claim, died=PATIENCE + 599)
+    buried(claim, died=died + 599, marked=marked + 599)
     assert not is_due_when("main")
-    buried(claim, died=PATIENCE + 601)
+    buried(claim, died=died + 601, marked=marked + 601)
     assert is_due_when("main")

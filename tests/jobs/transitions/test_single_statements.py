@@ -25,17 +25,7 @@ def claim():
     return lambda: transitions.claim([job_id], worker=build.WORKER)
 
 
-def mark():
-    gated = build.gated()
-    return lambda: transitions.mark([(gated, "main")])
-
-
-def acquit():
-    claimed = build.claimed()
-    return lambda: transitions.acquit([claimed])
-
-
-@pytest.mark.parametrize("prepared", [accept, claim, mark, acquit])
+@pytest.mark.parametrize("prepared", [accept, claim])
 def test_it_is_one_statement_and_committed(prepared, monkeypatch):
     move, statements = prepared(), []
     execute = psycopg.Cursor.execute
@@ -55,4 +45,4 @@ def test_it_is_one_statement_and_committed(prepared, monkeypatch):
 
 def test_no_other_move_is_said_to_be_one():
     said = re.findall(r"@single_statement\ndef (\w+)", inspect.getsource(transitions))
-    assert said == ["accept", "claim", "acquit", "mark"]
+    assert said == ["accept", "claim"]
