@@ -80,8 +80,8 @@ def single_statement(function: Callable[P, T]) -> Callable[P, T]:
     """A move of one statement, which PostgreSQL wraps in a transaction itself: one round trip instead of three.
 
     A server that hung carries it out when it goes on, though its caller has given up (a transaction whose COMMIT was
-    never sent is rolled back). So it is for moves that may come late: a job nobody was told of is accepted, or claimed
-    and then swept. The dot mark is none of them: it would make an unknown of a mail that was never sent.
+    never sent is rolled back), and so does one whose caller was killed. That does no harm to a job that is accepted
+    though nobody was told. A claim for the dead would cost an attempt, and a dot mark would be an unknown.
     """
     return _repeated(function, _connected)
 

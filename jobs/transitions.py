@@ -46,7 +46,7 @@ def accept(**columns: Any) -> Any | None:
 # ── One trip: claim, gate, mark, settle ───────────────────────────────────────────────────────
 
 
-@single_statement
+@move
 def claim(ids: Collection[UUID], *, worker: UUID) -> list[Claim]:
     """Take these jobs, as far as they are still queued. Expired ones end here."""
     rows = run("claim", ids=list(ids), worker=worker)

@@ -287,6 +287,7 @@ def decide_everything() -> None:
 @pytest.mark.django_db
 @pytest.mark.usefixtures("unaudited")
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.timeout(300)  # large tables, and a plan of every statement on them
 def test_no_move_reads_a_table_from_end_to_end(shape):
     SHAPES[shape]()
     transitions.wake_held(limit=5)
