@@ -42,10 +42,11 @@ def is_away(error: BaseException) -> bool:
     """Whether the error says that PostgreSQL cannot be asked (rather than that it said no).
 
     A demoted server (25006) is as good as away, though its connection lives: leave it and connect afresh. Whoever
-    was paused in the middle of a transaction finds its connection ended (25P03).
+    was paused in the middle of a transaction finds its connection ended (25P03). A kept plan whose table got other
+    column types under it (0A000) is not made anew on this connection, but on the next one.
     """
     state = sqlstate(error)
-    if isinstance(error, InterfaceError) or state in {"25006", "25P03"}:
+    if isinstance(error, InterfaceError) or state in {"25006", "25P03", "0A000"}:
         return True
     if not isinstance(error, OperationalError):
         return False

@@ -26,6 +26,7 @@ Answer = TypeVar("Answer")
 
 PATIENCE_SECONDS = 1.0
 QUESTION_SECONDS = 2  # for a connection made only to ask; psycopg allows no less
+PLANS_SECONDS = 5.0  # a plan that suits an empty table must not be kept until it is a huge one
 
 # What DATABASE_URL may say otherwise, as ?connect_timeout=10.
 DEFAULTS: dict[str, Any] = {
@@ -55,6 +56,7 @@ class DatabaseWrapper(django.DatabaseWrapper):
 
     def get_connection_params(self) -> dict[str, Any]:
         params = DEFAULTS | super().get_connection_params()
+        params["prepare_threshold"] = 0  # for whoever asks for a prepared statement (jobs/sql); Django never does
         params["options"] = f"{OPTIONS} {params.get('options', '')}".strip()
         return params
 
@@ -66,7 +68,7 @@ class DatabaseWrapper(django.DatabaseWrapper):
             raise Hangs("PostgreSQL hangs.")
         with outage.watch():
             connection = Connection.connect(**conn_params)
-        connection.outage = outage
+        connection.outage, connection.planned_at = outage, time.monotonic()
         return connection
 
     def is_usable(self) -> bool:
@@ -85,6 +87,14 @@ class Connection(psycopg.Connection[Any]):
     """Gives up waiting when the server hangs. Whether its last statement took effect cannot be known then."""
 
     outage: Outage | None = None  # until it is connected
+    planned_at = 0.0
+
+    def renew_plans(self) -> None:
+        """Prepared statements are planned anew once in a while, for what their tables have become."""
+        now = time.monotonic()
+        if now - self.planned_at >= PLANS_SECONDS:
+            self.planned_at = now
+            self.execute("DISCARD PLANS")
 
     def wait(self, gen: PQGen[Answer], *args: Any, **kwargs: Any) -> Answer:
         try:

@@ -19,6 +19,13 @@ import psycopg
 from django.db import connection
 from psycopg.rows import namedtuple_row
 
+# The road of one email: prepared, and planned every few seconds. The others, which are rarer, each time.
+KEPT = frozenset(
+    {
+        *("insert_job", "claim", "gate", "mark", "lock_jobs", "sent_deliveries", "sent_jobs"),
+        *("close_dead_letters", "insert_attempts", "beat"),
+    }
+)
 STATEMENTS = {path.stem: path.read_text() for path in sorted(Path(__file__).parent.glob("*.sql"))}
 
 
@@ -33,5 +40,7 @@ def run(name: str, /, **params: Any) -> list[Any]:
         connection.wrap_database_errors,
         psycopg.Cursor(connection.connection, row_factory=namedtuple_row) as cursor,
     ):
-        cursor.execute(STATEMENTS[name].encode(), params)
+        if name in KEPT:
+            connection.connection.renew_plans()
+        cursor.execute(STATEMENTS[name].encode(), params, prepare=name in KEPT)
         return cursor.fetchall() if cursor.description else []

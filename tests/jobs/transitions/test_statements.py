@@ -7,10 +7,10 @@ What is known of the planner here:
 - Statistics are often from quieter times. A partial index of a status then looks as if it held one row, and reading
   all of it cheaper than ten look-ups by key: hence `status || '' = 'queued'` where the jobs are found by id.
 - On an empty table a sequential scan is planned, and it costs nothing: there are no pages to read. It would do harm
-  if that plan were kept while the table grows. It is not: Django prepares no statements unless it is told to
-  (`prepare_threshold`), so every execution is planned for the number of pages that the table has by then, and that
-  number is read from the file, not from statistics. The tests of a whole trip at the end prove it by PostgreSQL's
-  own count of sequential scans. Whoever wants prepared statements must first make these plans safe to keep.
+  if that plan were kept while the table grows. Most statements are planned with every execution, for the number of
+  pages that the table has by then, which is read from the file, not from statistics. Those of the hot path
+  (`jobs.sql.KEPT`) are prepared, and their plans thrown away every few seconds (`PLANS_SECONDS`). The tests of a whole
+  trip at the end prove it by PostgreSQL's own count of sequential scans.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
-from django.db import connection, transaction
+from django.db import NotSupportedError, connection, transaction
 
 from jobs import inquiries, rescues, resolutions, transitions
-from jobs.sql import STATEMENTS
+from jobs.database import is_away
+from jobs.sql import KEPT, STATEMENTS
 from jobs.states import Decision, Outcome, Resolution
 from tests.jobs.transitions.builders import (
     WORKER,
@@ -301,12 +303,16 @@ def test_no_move_reads_a_table_from_end_to_end(shape):
 @pytest.mark.slow
 @pytest.mark.django_db
 @pytest.mark.usefixtures("unaudited")
-def test_a_plan_made_for_an_empty_table_is_not_kept_while_it_fills():
+def test_a_plan_made_for_an_empty_table_is_not_kept_while_it_fills(monkeypatch):
     """More runs than a cache waits for (five) while the tables hold next to nothing; then they are large."""
+    sql(f"TRUNCATE {', '.join(BIG)} CASCADE")
     analyze()
     for _ in range(6):
         play_everything()
     quiet()
+    monkeypatch.setattr("jobs.postgres.base.PLANS_SECONDS", 0.0)  # so much later
+    play_everything()
+    monkeypatch.undo()
     before = scans()
 
     play_everything()
@@ -314,11 +320,26 @@ def test_a_plan_made_for_an_empty_table_is_not_kept_while_it_fills():
     assert scans() == before
 
 
-@pytest.mark.django_db
-def test_plans_are_generic_and_are_not_kept():
-    connection.ensure_connection()
+def test_plans_are_generic_and_those_of_the_hot_path_are_kept(committed):
+    connection.close()
 
     assert sql("SHOW plan_cache_mode") == [("force_generic_plan",)]
-    assert connection.connection.prepare_threshold is None
+    settle(marked(), Outcome.SENT)
+    transitions.promote(limit=1)
+    kept = sql("SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE generic_plans > 0")
+    assert len(kept) == len(KEPT - {"beat"})
+    assert {custom for _, custom in kept} == {0}
+
+
+def test_a_table_that_changes_under_a_kept_plan_costs_one_connection(committed):
     a_job()
-    assert sql("SELECT count(*) FROM pg_prepared_statements") == [(0,)]
+    with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": None}) as another:
+        another.execute("ALTER TABLE jobs_job ALTER COLUMN status TYPE varchar(20)")
+    try:
+        with pytest.raises(NotSupportedError) as told:
+            a_job()
+        assert is_away(told.value)
+        assert a_job()
+    finally:
+        connection.close()
+        sql("ALTER TABLE jobs_job ALTER COLUMN status TYPE text")
