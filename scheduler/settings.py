@@ -123,7 +123,7 @@ WHITENOISE_USE_FINDERS = DEBUG
 # ── HTTP API ──────────────────────────────────────────────────────────────────────────────────
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTStatelessUserAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["jobs.api.bearer.BearerToken"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["jobs.api.parsers.JsonParser"],
     "DEFAULT_RENDERER_CLASSES": ["jobs.api.renderers.JsonRenderer"],

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
+from drf_spectacular.contrib.rest_framework_simplejwt import SimpleJWTScheme
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
 OPTIONAL_BODY = "x-body-is-optional"  # between here and components.py, which takes it out again
@@ -20,6 +21,12 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     type={"type": "string", "minLength": 1, "maxLength": 257},
     description="1 to 255 printable ASCII characters, in double quotes or bare. The same as `idempotency_key`.",
 )
+
+
+class BearerScheme(SimpleJWTScheme):
+    """Found by drf-spectacular as soon as it is defined."""
+
+    target_class = "jobs.api.bearer.BearerToken"
 
 
 def query(name: str, description: str, **schema: Any) -> OpenApiParameter:

@@ -5,9 +5,12 @@ from threading import Barrier
 import pytest
 from django.contrib.auth.models import User
 from django.db import connections
+from rest_framework_simplejwt.backends import TokenBackend
+from rest_framework_simplejwt.exceptions import TokenBackendExpiredToken
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
+from rest_framework_simplejwt.utils import aware_utcnow
 
-from jobs.api import auth
+from jobs.api import auth, bearer
 from jobs.conf import tunables
 from tests.jobs.conftest import Caller
 
@@ -175,6 +178,30 @@ def test_an_expired_access_token_is_refused(nobody, ann):
     answer = Caller(None, str(token)).get("/jobs")
 
     assert (answer.status_code, answer.json()["code"]) == (401, "token_not_valid")
+
+
+def test_a_token_that_was_good_is_refused_once_it_has_expired(nobody, ann, monkeypatch):
+    caller = Caller(None, str(AccessToken.for_user(ann)))
+    assert caller.get("/jobs").status_code == 200
+
+    monkeypatch.setattr(bearer, "aware_utcnow", lambda: aware_utcnow() + timedelta(days=1))
+    monkeypatch.setattr(TokenBackend, "decode", refuse_as_expired)
+    answer = caller.get("/jobs")
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "token_not_valid")
+
+
+def test_a_signature_is_looked_at_once(nobody, ann, monkeypatch):
+    caller = Caller(None, str(AccessToken.for_user(ann)))
+    assert caller.get("/jobs").status_code == 200
+    monkeypatch.setattr(TokenBackend, "decode", refuse_as_expired)
+
+    assert caller.get("/jobs").status_code == 200
+    assert Caller(None, str(AccessToken.for_user(ann))).get("/jobs").status_code == 401
+
+
+def refuse_as_expired(*args, **kwargs):
+    raise TokenBackendExpiredToken("Token is expired")
 
 
 def test_a_refresh_token_opens_no_door(nobody, ann):
