@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 REPEATS = 10
 GIVE_WAY_SECONDS = 0.02  # at once, the loser of a deadlock would hold its lock again before the winner wakes
 NOTHING_HAPPENED = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+# A prepared statement is gone, or its table got other column types under it: the next connection prepares it afresh.
+PLAN_IS_LOST = frozenset({"26000", "42P05", "0A000"})
 
 
 def sqlstate(error: BaseException) -> str | None:
@@ -42,11 +44,10 @@ def is_away(error: BaseException) -> bool:
     """Whether the error says that PostgreSQL cannot be asked (rather than that it said no).
 
     A demoted server (25006) is as good as away, though its connection lives: leave it and connect afresh. Whoever
-    was paused in the middle of a transaction finds its connection ended (25P03). A kept plan whose table got other
-    column types under it (0A000) is not made anew on this connection, but on the next one.
+    was paused in the middle of a transaction finds its connection ended (25P03).
     """
     state = sqlstate(error)
-    if isinstance(error, InterfaceError) or state in {"25006", "25P03", "0A000"}:
+    if isinstance(error, InterfaceError) or state in {"25006", "25P03"}:
         return True
     if not isinstance(error, OperationalError):
         return False
@@ -90,7 +91,14 @@ def single_statement(function: Callable[P, T]) -> Callable[P, T]:
 @contextmanager
 def _connected() -> Iterator[None]:
     connection.close_if_health_check_failed()
-    yield
+    try:
+        yield
+    except DatabaseError:
+        if connection.connection and not connection.connection.closed:
+            connection.connection.execute(
+                "DEALLOCATE ALL"
+            )  # psycopg forgets what failed at first; PostgreSQL must, too
+        raise
 
 
 def _repeated(function: Callable[P, T], around: Callable[[], AbstractContextManager[Any]]) -> Callable[P, T]:
@@ -103,8 +111,10 @@ def _repeated(function: Callable[P, T], around: Callable[[], AbstractContextMana
                 with around():
                     return function(*args, **kwargs)
             except DatabaseError as error:
-                if sqlstate(error) in NOTHING_HAPPENED:
+                if sqlstate(error) in NOTHING_HAPPENED | PLAN_IS_LOST:
                     log.info("transaction_repeated", move=function.__name__, sqlstate=sqlstate(error))
+                    if sqlstate(error) in PLAN_IS_LOST:
+                        connection.close()
                     time.sleep(random.uniform(0.5, 1.0) * GIVE_WAY_SECONDS)
                     continue
                 _leave_if_broken(error)

@@ -111,11 +111,13 @@ class Recorder:
         *,
         journal: Journal,
         pulse: Pulse,
+        under_way: Callable[[], int],
         on_over: Callable[[list[int]], None],
         on_acquitted: Callable[[list[int]], None],
     ) -> None:
         self._journal = journal
         self._pulse = pulse
+        self._under_way = under_way  # trips, of this worker
         self._on_over = on_over  # told the tokens of trips that are written down
         self._on_acquitted = on_acquitted
         self._entries: fifo.SimpleQueue[Entry] = fifo.SimpleQueue()
@@ -190,7 +192,8 @@ class Recorder:
             entries = entries or [self._entries.get(timeout=IDLE_SECONDS)]
         except fifo.Empty:
             return []
-        self._abandoned.wait(self._committed_at + GATHER_SECONDS - time.monotonic())
+        if self._under_way() > len(entries):  # somebody may come
+            self._abandoned.wait(self._committed_at + GATHER_SECONDS - time.monotonic())
         while len(entries) < most and not self._entries.empty():
             entries.append(self._entries.get_nowait())
         return entries

@@ -54,7 +54,11 @@ class Worker:
         journals = conf.journal_dir / fingerprint()
         self._journal = Journal(journals, self.id)
         self._recorder = Recorder(
-            journal=self._journal, pulse=self.pulse, on_over=self._slots.free, on_acquitted=self._slots.acquit
+            journal=self._journal,
+            pulse=self.pulse,
+            under_way=self._slots.__len__,
+            on_over=self._slots.free,
+            on_acquitted=self._slots.acquit,
         )
         self._heartbeat = Heartbeat(worker=self.id, slots=self._slots, pulse=self.pulse, conf=conf)
         self._taker = Taker(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import lru_cache
 
 from rest_framework_simplejwt.authentication import JWTStatelessUserAuthentication
@@ -17,7 +18,8 @@ class BearerToken(JWTStatelessUserAuthentication):
 
     def get_validated_token(self, raw_token: bytes) -> Token:
         """Raises InvalidToken, which is not remembered: who tries tokens out fills nothing."""
-        token = _verified(raw_token)
+        token = copy(_verified(raw_token))
+        token.payload = dict(token.payload)  # one request's own
         try:
             token.check_exp(current_time=aware_utcnow())
         except TokenError:

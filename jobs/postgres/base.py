@@ -11,7 +11,8 @@ from __future__ import annotations
 import select
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
@@ -56,7 +57,6 @@ class DatabaseWrapper(django.DatabaseWrapper):
 
     def get_connection_params(self) -> dict[str, Any]:
         params = DEFAULTS | super().get_connection_params()
-        params["prepare_threshold"] = 0  # for whoever asks for a prepared statement (jobs/sql); Django never does
         params["options"] = f"{OPTIONS} {params.get('options', '')}".strip()
         return params
 
@@ -74,10 +74,13 @@ class DatabaseWrapper(django.DatabaseWrapper):
     def is_usable(self) -> bool:
         """Whether the server has ended this connection since it was last used, by a look and not by a question: an
         idle one has nothing to read but the server's farewell. Of one that vanished, TCP tells as soon as it notices.
+        While the server seems to hang it is asked all the same: what is sent to one that does is carried out later.
         """
         raw: Connection | None = self.connection
-        if raw is None or raw.closed or (raw.outage and raw.outage.is_on):
+        if raw is None or raw.closed:
             return False
+        if raw.outage and raw.outage.is_on:
+            return super().is_usable()
         look = select.poll()
         look.register(raw.fileno(), select.POLLIN)
         return not look.poll(0)
@@ -89,12 +92,19 @@ class Connection(psycopg.Connection[Any]):
     outage: Outage | None = None  # until it is connected
     planned_at = 0.0
 
-    def renew_plans(self) -> None:
-        """Prepared statements are planned anew once in a while, for what their tables have become."""
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """What is executed in this block is prepared. Planned anew once in a while, for what its tables have become;
+        nothing else is kept, for texts of Django's hold values."""
         now = time.monotonic()
         if now - self.planned_at >= PLANS_SECONDS:
             self.planned_at = now
             self.execute("DISCARD PLANS")
+        self.prepare_threshold = 0
+        try:
+            yield
+        finally:
+            self.prepare_threshold = None
 
     def wait(self, gen: PQGen[Answer], *args: Any, **kwargs: Any) -> Answer:
         try:

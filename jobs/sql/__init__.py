@@ -12,6 +12,7 @@ because a join with it would be planned for a tenth of the table.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,11 @@ def run(name: str, /, **params: Any) -> list[Any]:
     of any length share one plan. Raises django.db's errors.
     """
     connection.ensure_connection()
+    raw = connection.connection
     with (
         connection.wrap_database_errors,
-        psycopg.Cursor(connection.connection, row_factory=namedtuple_row) as cursor,
+        psycopg.Cursor(raw, row_factory=namedtuple_row) as cursor,
+        raw.preparing() if name in KEPT else nullcontext(),
     ):
-        if name in KEPT:
-            connection.connection.renew_plans()
-        cursor.execute(STATEMENTS[name].encode(), params, prepare=name in KEPT)
+        cursor.execute(STATEMENTS[name].encode(), params)
         return cursor.fetchall() if cursor.description else []

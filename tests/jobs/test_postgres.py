@@ -171,14 +171,30 @@ def test_one_that_was_ended_meanwhile_is_left(database, before_each_request):
     assert ask(database) != pid
 
 
-def test_while_the_server_is_known_to_hang_nothing_is_sent_to_it(database, before_each_request):
-    ask(database)
+def test_a_false_alarm_costs_no_connection(database, before_each_request):
+    """Connecting was slow, so the server seems to hang; who is connected is answered."""
+    pid = ask(database)
     outage_of(database).is_on = True
 
     before_each_request()
 
+    assert ask(database) == pid
+    outage_of(database).is_on = False
+
+
+@pytest.mark.slow
+def test_a_server_that_hangs_is_sent_nothing_but_the_question(database, relay, before_each_request):
+    ask(database)
+    raw = database.connection
+    outage_of(database).is_on = True
+    relay.stall()
+
+    before_each_request()
+
+    assert raw.closed
     with pytest.raises(OperationalError, match="hangs"):
         ask(database)
+    relay.go_on()
     outage_of(database).is_on = False
     assert ask(database)
 

@@ -28,8 +28,13 @@ class RunningRecorder(Recorder):
         self.pulse = Pulse()
         self.journals = folder
         self.journal = Journal(folder, UUID(int=1))
+        self.trips = 0  # nobody else is expected
         super().__init__(
-            journal=self.journal, pulse=self.pulse, on_over=self.over.extend, on_acquitted=self.acquitted.extend
+            journal=self.journal,
+            pulse=self.pulse,
+            under_way=lambda: self.trips,
+            on_over=self.over.extend,
+            on_acquitted=self.acquitted.extend,
         )
         self.thread = threading.Thread(target=self.run, name="recorder")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from threading import Event
 
 import pytest
 from django.db import connection
@@ -43,21 +44,25 @@ def test_marks_of_many_share_one_commit(recorder):
     assert transactions("jobs_delivery") == 1
 
 
-def test_what_comes_right_after_a_commit_shares_the_next_one(recorder, monkeypatch):
-    monkeypatch.setattr("workers.recorder.GATHER_SECONDS", 1.0)
+@pytest.mark.parametrize(("trips", "transactions_in_all"), [(64, 2), (1, 3)])
+def test_what_comes_right_after_a_commit_shares_the_next_one_if_more_can_come(recorder, trips, transactions_in_all):
+    recorder.trips = trips
+    waits, go_on = Event(), Event()
+    recorder._abandoned.wait = lambda seconds: seconds > 0 and (waits.set(), go_on.wait(30))
     first, second, third = [build.gated() for _ in range(3)]
 
     async def ask():
         recorder.start()
         await recorder.mark(first, "main")
         marking = asyncio.create_task(recorder.mark(second, "main"))
+        await asyncio.wait_for(asyncio.to_thread(waits.wait) if trips > 1 else marking, 30)
+        last = asyncio.create_task(recorder.mark(third, "main"))
         await asyncio.sleep(0)
-        while not recorder._entries.empty():  # until the thread has it in hand, and waits for more
-            await asyncio.sleep(0)
-        await asyncio.gather(marking, recorder.mark(third, "main"))
+        go_on.set()
+        await asyncio.gather(marking, last)
 
     asyncio.run(ask())
-    assert transactions("jobs_delivery") == 2
+    assert transactions("jobs_delivery") == transactions_in_all
 
 
 def test_every_kind_of_request_goes_into_one_commit(recorder):
