@@ -95,9 +95,8 @@ def _connected() -> Iterator[None]:
         yield
     except DatabaseError:
         if connection.connection and not connection.connection.closed:
-            connection.connection.execute(
-                "DEALLOCATE ALL"
-            )  # psycopg forgets what failed at first; PostgreSQL must, too
+            # psycopg forgets a statement that failed when it was prepared, and PostgreSQL would keep it.
+            connection.connection.execute("DEALLOCATE ALL")
         raise
 
 

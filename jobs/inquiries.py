@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from jobs import transitions
 from jobs.batches import as_claim
@@ -26,6 +27,7 @@ class Inquiry:
     claim: Claim
     provider: str
     is_dot_over: bool  # marked so long ago that no worker can still write this dot: a "no" stays a no
+    asked_at: datetime  # PostgreSQL's
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,20 @@ class Answer:
     source: str
     accepted: bool | None  # None: it cannot say
     detail: str
+    answered: bool = True  # False: nobody was there to say anything
+
+
+# When the patience is over a provider is asked until it answers. A policy that waits for that has waited enough when it
+# does not, or when the unknown stands too far back in the line of questions.
+AGAIN_SECONDS, ASKING_SECONDS = 60.0, 600.0
 
 
 @move
 def claim_due(provider: str, *, waits: Sequence[float], patience_seconds: float, limit: int) -> list[Inquiry]:
     """Unknowns to ask this provider about. `waits` are seconds: from burial to the first question, to the next, …"""
-    rows = run("claim_inquiries", provider=provider, waits=list(waits), patience=patience_seconds, limit=limit)
-    return [Inquiry(row.dead_letter, as_claim(row), provider, row.is_dot_over) for row in rows]
+    periods = {"patience": patience_seconds, "again": AGAIN_SECONDS, "asking": ASKING_SECONDS}
+    rows = run("claim_inquiries", provider=provider, waits=list(waits), **periods, limit=limit)
+    return [Inquiry(row.dead_letter, as_claim(row), provider, row.is_dot_over, row.asked_at) for row in rows]
 
 
 @move
@@ -72,6 +81,8 @@ def conclude(inquiry: Inquiry, answer: Answer, *, wait_seconds: float, message_i
     run(
         "note_evidence",
         dead_letter=inquiry.dead_letter,
+        asked_at=inquiry.asked_at,
+        answered=answer.answered,
         source=answer.source,
         accepted=answer.accepted,
         detail=answer.detail,

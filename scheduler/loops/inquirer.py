@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 import structlog
+from django.db import Error as DatabaseError
 
 from jobs import inquiries, queue
 from jobs.backoff import wait_seconds
@@ -45,11 +46,18 @@ class Inquirer:
         counts = {"asked": 0, "sent": 0, "released": 0}
         due = [inquiry for alias in self._sources for inquiry in self._due(alias, now)]
         # No transaction is open while they are asked (I3): each claimed its question, and forgets it if we die now.
+        failure: DatabaseError | None = None
         for inquiry, answer in asyncio.run(self._ask_all(due)) if due else ():
-            status = self._conclude(inquiry, answer, now)
+            try:
+                status = self._conclude(inquiry, answer, now)
+            except DatabaseError as error:
+                failure = error  # the others' answers are worth a try
+                continue
             counts["asked"] += 1
             counts["sent"] += status is Status.COMPLETED
             counts["released"] += status in (Status.SCHEDULED, Status.FAILED)
+        if failure:
+            raise failure
         return counts
 
     def _due(self, alias: str, now: float) -> Sequence[Inquiry]:
@@ -85,7 +93,7 @@ class Inquirer:
         self._remember(inquiry.provider, said, now)
         status = inquiries.conclude(
             inquiry,
-            Answer(source, accepted, clean(said.detail)),
+            Answer(source, accepted, clean(said.detail), answered=isinstance(said, Evidence)),
             wait_seconds=wait_seconds(claim.attempt, self._conf),
             message_id=letter.message_id_of(claim) if accepted else None,
         )

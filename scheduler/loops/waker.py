@@ -3,15 +3,12 @@ without a person are decided by that policy."""
 
 from __future__ import annotations
 
-from jobs import decisions, queue, transitions
+from jobs import decisions, inquiries, queue, transitions
 from jobs.conf import Tunables
 from jobs.errors import TooLate
 from jobs.states import Decision, OnUnknown
 
 BATCH = 500
-# When the patience is over the inquirer asks once more, of each provider BATCH in a round. Who stands further back in
-# line than it can ask about in so long, or whose provider is left alone, has waited enough.
-ASKING_SECONDS = 600.0
 DECISIONS = {OnUnknown.RESEND: Decision.SEND_AGAIN, OnUnknown.ASSUME_SENT: Decision.MARK_SENT}
 
 
@@ -32,7 +29,7 @@ class Waker:
         due = transitions.policy_due(
             patience_seconds=self._conf.patience_seconds,
             askable=self._conf.evidence_sources.keys(),
-            asking_seconds=ASKING_SECONDS,
+            asking_seconds=inquiries.ASKING_SECONDS,
             limit=BATCH,
         )
         return sum(self._decide(dead_letter, OnUnknown(policy)) for dead_letter, policy in due)

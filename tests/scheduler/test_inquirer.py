@@ -7,9 +7,9 @@ import threading
 from dataclasses import replace
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
-from jobs import queue
+from jobs import inquiries, queue
 from jobs.conf import tunables
 from jobs.models import DeadLetter, Delivery
 from scheduler.loops import inquirer as inquirer_module
@@ -199,6 +199,24 @@ def test_a_provider_that_gave_no_answer_rests_and_is_then_asked_about_one_messag
     assert inquirer.run_once(1202.0)["asked"] == 2
 
     assert moved("provider_inquiries_total", source="a book", answer="no_answer") == 5
+
+
+def test_an_answer_that_cannot_be_written_down_takes_no_other_with_it(monkeypatch):
+    claims = [an_unknown(), an_unknown()]
+    conclude, tries = inquiries.conclude, []
+
+    def concluding(inquiry, answer, **how):
+        tries.append(inquiry)
+        if len(tries) == 1:
+            raise OperationalError("PostgreSQL was away for a moment.")
+        return conclude(inquiry, answer, **how)
+
+    monkeypatch.setattr(inquiries, "conclude", concluding)
+
+    with pytest.raises(OperationalError):
+        an_inquirer(main=Book(YES)).run_once(0.0)
+
+    assert sorted(build.where(claim) for claim in claims) == [("completed", "sent"), ("unknown", "unknown")]
 
 
 def test_one_that_rests_keeps_no_other_from_being_asked():

@@ -102,7 +102,7 @@ def test_a_policy_lets_a_provider_that_can_be_asked_be_asked_once_more(waker):
     letter = DeadLetter.objects.filter(claim=claim.token)
     letter.update(asked_at=build.ago(9))
     assert asked.run_once(0.0) == NOTHING, "the answer is on its way"
-    letter.update(evidence=[{"asked_at": build.ago(9).isoformat(), "accepted": None}])
+    letter.update(evidence=[{"asked_at": build.ago(9).isoformat(), "answered": True, "accepted": None}])
     assert asked.run_once(0.0) == {"decided": 1, "woken": 0}
 
 

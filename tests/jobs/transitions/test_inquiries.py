@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from django.db import transaction
@@ -184,7 +185,7 @@ def test_a_letter_that_somebody_is_deciding_is_skipped_not_waited_for():
 
 def told(inquiry: Inquiry) -> list[tuple[str, bool | None, str]]:
     entries = DeadLetter.objects.get(id=inquiry.dead_letter).evidence
-    assert all(set(entry) == {"asked_at", "source", "accepted", "detail"} for entry in entries)
+    assert all(set(entry) == {"asked_at", "answered", "source", "accepted", "detail"} for entry in entries)
     return [(entry["source"], entry["accepted"], entry["detail"]) for entry in entries]
 
 
@@ -406,8 +407,8 @@ def is_due_when(*askable: str) -> bool:
     return bool(transitions.policy_due(patience_seconds=PATIENCE, asking_seconds=600.0, askable=askable, limit=10))
 
 
-def answered(claim, seconds_ago: float) -> None:
-    entry = {"asked_at": ago(seconds_ago).isoformat(), "source": "inbox", "accepted": None, "detail": "Cannot say."}
+def answered(claim, seconds_ago: float, *, answered: bool = True) -> None:
+    entry = {"asked_at": ago(seconds_ago).isoformat(), "answered": answered, "source": "inbox", "accepted": None}
     DeadLetter.objects.filter(id=letter(claim)).update(evidence=[entry])
 
 
@@ -420,6 +421,50 @@ def test_a_policy_waits_until_its_provider_was_asked_once_more(askable, is_due):
     assert is_due_when(*askable) is is_due
     answered(claim, 20)
     assert is_due_when(*askable)
+
+
+def test_a_policy_does_not_take_silence_for_an_answer():
+    claim = unknown(on_unknown="resend")
+    buried(claim, died=PATIENCE + 30, asked=20, asks=2)
+
+    answered(claim, 20, answered=False)
+
+    assert not is_due_when("main")
+
+
+@pytest.mark.parametrize(
+    ("on_unknown", "asked", "is_silent", "is_due_again"),
+    [
+        ("resend", 61, True, True),
+        ("resend", 59, True, False),
+        ("resend", 61, False, False),
+        ("hold", 61, True, False),  # nobody waits for the answer
+    ],
+)
+def test_who_does_not_answer_while_a_policy_waits_is_asked_again(on_unknown, asked, is_silent, is_due_again):
+    claim = unknown(on_unknown=on_unknown)
+    buried(claim, died=PATIENCE + 70, asked=asked, asks=2)
+
+    answered(claim, asked, answered=not is_silent)
+
+    assert bool(due()) is is_due_again
+
+
+def test_nobody_is_asked_for_a_policy_that_waits_no_longer():
+    claim = unknown(on_unknown="resend")
+    buried(claim, died=PATIENCE + 601, asked=61, asks=2)
+
+    assert not due()
+
+
+def test_an_answer_is_of_the_time_of_its_question():
+    inquiry = an_inquiry()
+    DeadLetter.objects.filter(id=inquiry.dead_letter).update(asked_at=ago(-5))  # another scheduler asks meanwhile
+
+    conclude(inquiry, CANNOT_SAY)
+
+    (entry,) = DeadLetter.objects.get(id=inquiry.dead_letter).evidence
+    assert datetime.fromisoformat(entry["asked_at"]) == inquiry.asked_at
 
 
 def test_a_question_whose_answer_is_not_written_down_is_none():
