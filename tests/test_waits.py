@@ -70,6 +70,10 @@ def test_everybody_is_back_within_what_is_promised(server, who):
     assert noticed_by_a_question(QUESTIONS[server]) + RESTS[server][who] < PROMISED_SECONDS
 
 
+def test_a_taker_looks_for_itself_until_everybody_knows_that_redis_is_back():
+    assert taker.RETURN_SECONDS > noticed_by_a_question(QUESTIONS["redis"])
+
+
 @pytest.mark.parametrize("who", RESTS["postgresql"])
 def test_so_is_who_was_in_the_middle_of_a_statement(who):
     assert noticed_by_an_open_connection() + RESTS["postgresql"][who] < PROMISED_SECONDS

@@ -30,8 +30,10 @@ from workers.slots import Slots
 log = structlog.get_logger(__name__)
 
 LISTEN_SECONDS = 1.0  # how long one BLMPOP waits; also how soon a stop is noticed
-POLL_SECONDS = 0.25  # between looks into PostgreSQL while Redis is away
+SHORTEST_LISTEN_SECONDS = 0.01  # 0 would be for ever
+POLL_SECONDS = 0.25  # between looks into PostgreSQL while Redis is away, or has just been
 RETRY_SECONDS = 0.5  # before Redis is tried again
+RETURN_SECONDS = 1.5  # from then on: Redis may be back, and who does not know it yet rings for nobody
 GATHER_SECONDS = 0.02  # after a small take: what comes meanwhile is claimed together, for the price of one
 SMALL_TAKE = 8  # jobs; a larger one has gathered already, and one that fills all slots has to wait anyway
 REST_SECONDS = 0.5  # after PostgreSQL said nothing
@@ -66,6 +68,7 @@ class Taker:
         self._sweep_at = 0.0
         self._gathers_until = 0.0
         self._redis_back_at = 0.0
+        self._redis_trusted_at = 0.0
         self._ask_at = time.monotonic() + LONGEST_SILENCE_SECONDS
 
     def stop(self) -> None:
@@ -112,11 +115,13 @@ class Taker:
         return self._redis_back_at <= time.monotonic() < self._ask_at
 
     def _claim_by_bell(self, free: int) -> list[Claim]:
+        listen_seconds = min(LISTEN_SECONDS, max(self._ask_at - time.monotonic(), SHORTEST_LISTEN_SECONDS))
         try:
-            waiting = queue.take(self._priorities, limit=free, timeout_seconds=LISTEN_SECONDS)
+            waiting = queue.take(self._priorities, limit=free, timeout_seconds=listen_seconds)
         except queue.Away as error:
             log.warning("redis_away", error=type(error).__name__)
             self._redis_back_at = time.monotonic() + RETRY_SECONDS
+            self._redis_trusted_at = self._redis_back_at + RETURN_SECONDS
             return []
         self._pulse.progress("taker")
         if self._stopping.is_set():
@@ -124,11 +129,13 @@ class Taker:
             return []
         if not waiting:
             return []
-        self._ask_at = time.monotonic() + LONGEST_SILENCE_SECONDS
+        if time.monotonic() >= self._redis_trusted_at:
+            self._ask_at = time.monotonic() + LONGEST_SILENCE_SECONDS
         return transitions.claim([w.job_id for w in waiting], worker=self._worker)
 
     def _claim_by_asking(self, free: int) -> list[Claim]:
-        self._ask_at = time.monotonic() + LONGEST_SILENCE_SECONDS
+        is_trusted = time.monotonic() >= self._redis_trusted_at
+        self._ask_at = time.monotonic() + (LONGEST_SILENCE_SECONDS if is_trusted else POLL_SECONDS)
         claims = transitions.claim_waiting(self._priorities, limit=free, worker=self._worker)
         self._pulse.progress("taker")
         if not claims and time.monotonic() < self._redis_back_at:

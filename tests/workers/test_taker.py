@@ -306,6 +306,54 @@ def test_without_redis_it_asks_postgres_and_comes_back_by_itself(a_taker, own_re
     until(lambda: not queue.depths()["low"])
 
 
+def test_who_was_not_rung_for_because_redis_was_away_is_asked_for_after_its_return(a_taker, own_redis, monkeypatch):
+    """Others may notice the return later than the taker does; nobody waits for the reconciler."""
+    monkeypatch.setattr(module, "LONGEST_SILENCE_SECONDS", 1000.0)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(module, "RETURN_SECONDS", 1000.0)
+    taker, take, heard = a_taker(), queue.take, []
+    monkeypatch.setattr(queue, "take", lambda *args, **kwargs: heard.append(take(*args, **kwargs)))
+    own_redis.kill()
+    with capture_logs() as logs:
+        taker.start()
+        until(lambda: logs)
+    own_redis.start()
+    until(lambda: heard)
+
+    for _ in range(2):
+        job_id = build.a_job()
+
+        until(lambda job_id=job_id: job_id in taker.jobs())
+
+
+def test_when_redis_has_been_back_for_a_while_the_bell_is_enough(a_taker, own_redis, monkeypatch):
+    monkeypatch.setattr(module, "LONGEST_SILENCE_SECONDS", 1000.0)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(module, "RETURN_SECONDS", 0.0)
+    asked, heard, claim_waiting, take = [], [], transitions.claim_waiting, queue.take
+    monkeypatch.setattr(
+        transitions, "claim_waiting", lambda *args, **kwargs: asked.append(1) or claim_waiting(*args, **kwargs)
+    )
+
+    def take_and_tell(*args, **kwargs):
+        taken = take(*args, **kwargs)
+        heard.append(taken)
+        return taken
+
+    monkeypatch.setattr(queue, "take", take_and_tell)
+    taker = a_taker()
+    own_redis.kill()
+    taker.start()
+    until(lambda: asked)
+    own_redis.start()
+    until(lambda: heard)
+    before = len(asked)
+
+    until(lambda: len(heard) > 5)
+
+    assert len(asked) <= before + 1, "one look was still due"
+
+
 def test_a_redis_that_takes_no_more_pushes_does_not_stop_the_mail(a_taker, own_redis, monkeypatch):
     """Out of memory it refuses LPUSH, but answers a waiting worker with silence instead of an error."""
     monkeypatch.setattr(module, "LONGEST_SILENCE_SECONDS", 0.05)
