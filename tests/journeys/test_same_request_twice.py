@@ -9,12 +9,17 @@ from rest_framework_simplejwt.tokens import AccessToken
 from jobs import queue
 from jobs.models import Job
 from scheduler.embedded.child import free_port
+from tests.conftest import until
 from tests.journeys.platform import metric
 
 pytestmark = pytest.mark.slow
 
 BODY = {"type": "email", "payload": {"to": "bob@example.com", "subject": "Your order", "text": "It is on its way."}}
 WELCOME = {"email": "bob@example.com", "name": "Bob"}
+
+
+def redis_knows_what_was_sent():
+    return queue.SENT in queue._redis().mget(queue._redis().keys("sendonce:gate:*"))
 
 
 def forget_all():
@@ -48,6 +53,7 @@ def test_the_same_welcome_is_sent_once_and_each_tier_counts_what_it_suppressed(p
 
     first = platform.accept_body(WELCOME)
     platform.until_status("completed")
+    until(redis_knows_what_was_sent)  # which is after the commit
     by_redis = platform.accept_body(WELCOME)
     platform.until_status("completed")
     forget_all()
