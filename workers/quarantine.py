@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from math import inf
 
 from jobs.claims import Claim
 from workers.pulse import Pulse
@@ -24,11 +25,16 @@ def batches(claims: Sequence[Claim], slots: Slots, pulse: Pulse) -> Iterator[lis
     suspects = [claim for claim in claims if claim.is_suspect]
     patient_until = time.monotonic() + CALM_SECONDS
     for number, suspect in enumerate(suspects):
-        while not slots.wait_calm(len(claims) - number, timeout=LOOK_SECONDS) and time.monotonic() < patient_until:
-            pulse.tick("taker")
+        any(slots.wait_calm(len(claims) - number, timeout=look) for look in _looks(pulse, patient_until))
         slots.try_alone(suspect.token)
         yield [suspect]
-        while not slots.wait_tried(suspect.token, timeout=LOOK_SECONDS):
-            pulse.tick("taker")
+        any(slots.wait_tried(suspect.token, timeout=look) for look in _looks(pulse))
     if others := [claim for claim in claims if not claim.is_suspect]:
         yield others
+
+
+def _looks(pulse: Pulse, until: float = inf) -> Iterator[float]:
+    """How long to wait before the next look, with a sign of life each time, until then."""
+    while (left := until - time.monotonic()) > 0:
+        pulse.tick("taker")
+        yield min(left, LOOK_SECONDS)

@@ -14,6 +14,7 @@ from scheduler.torture.faults import Fault
 GRACE_SECONDS = 2.0  # beyond the lease: the figure to reach
 BACK_SECONDS = 2.0  # after a server's return, likewise
 LONGEST_SECONDS = 10.0  # a 5xx later than this has another reason
+TRIALS_SECONDS = 10.0  # what a lost worker had in hand is tried alone, once its lease is over (decision 0003)
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Returns:
 
     complaint: Times  # to the last 5xx of an API, for each outage in which there were any
     claim: Times  # to the first claim, where jobs were queued
+    claim_amid_trials: Times  # likewise, where workers had lately been lost; this tells more of that
     chore: Times  # to the first promotion, where jobs were overdue
     beat: Times  # to the first heartbeat of each worker that was up
 
@@ -90,9 +92,12 @@ class Returns:
 def returns(books: Books, *faults: Fault) -> Returns:
     """Returns into another outage tell nothing, and are left out."""
     outages = [outage for outage in books.outages(*faults) if not _is_disturbed(books, outage)]
+    amid_trials = [outage for outage in outages if _has_suspects(books, outage)]
+    calm = [outage for outage in outages if outage not in amid_trials]
     return Returns(
         complaint=Times.of(wait for outage in outages for wait in _complaints(books, outage)),
-        claim=_first(books, outages, "queued", "running", patience=0.0),
+        claim=_first(books, calm, "queued", "running", patience=0.0),
+        claim_amid_trials=_first(books, amid_trials, "queued", "running", patience=0.0),
         chore=_first(books, outages, "scheduled", "queued", patience=_longest_wait(books)),
         beat=Times.of(wait for outage in outages for wait in _beats(books, outage)),
     )
@@ -102,6 +107,13 @@ def _is_disturbed(books: Books, outage: Outage) -> bool:
     others = books.outages(Fault.RESTART_POSTGRES, Fault.POSTGRES_AWAY, Fault.KILL_REDIS)
     _, back = outage
     return any(away < back + BACK_SECONDS and again > back for away, again in others)
+
+
+def _has_suspects(books: Books, outage: Outage) -> bool:
+    _, back = outage
+    tried_until = float(books.evidence.run.periods.get("LEASE_SECONDS", "0")) + TRIALS_SECONDS
+    losses = [e.at for e in books.evidence.events if e.fault in (Fault.KILL_WORKER, Fault.PAUSE_WORKER)]
+    return any(lost < back + BACK_SECONDS and back < lost + tried_until for lost in losses)
 
 
 def _complaints(books: Books, outage: Outage) -> Iterable[float]:

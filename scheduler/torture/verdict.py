@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from scheduler.torture.balance import Balance, Ending, balance
@@ -131,4 +131,4 @@ def _times(times: Times) -> dict[str, Any]:
 
 
 def _returns(after: Returns) -> dict[str, Any]:
-    return {name: _times(getattr(after, name)) for name in ("complaint", "claim", "chore", "beat")}
+    return {field.name: _times(getattr(after, field.name)) for field in fields(after)}

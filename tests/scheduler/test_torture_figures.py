@@ -247,6 +247,18 @@ def test_the_first_claim_of_a_job_that_came_later_says_nothing(outage):
     assert after(outage).claim.values == []
 
 
+@pytest.mark.parametrize(("lost_at", "counts"), [(1110.0, False), (1121.0, False), (1100.0, True), (1125.0, True)])
+def test_the_first_claim_stands_apart_while_what_a_lost_worker_had_in_hand_is_tried_alone(outage, lost_at, counts):
+    outage.accept("job", at=1099.0)
+    outage.event(Fault.KILL_WORKER, "worker 3", at=lost_at, seconds=1.0, pid=9)
+    outage.claim("job", at=1124.0)
+
+    assert [bool(times.values) for times in (after(outage).claim, after(outage).claim_amid_trials)] == [
+        counts,
+        not counts,
+    ]
+
+
 def test_the_first_promotion_counts_where_a_retry_was_overdue(outage):
     outage.accept("job", at=1090.0)
     claim = outage.claim("job", at=1091.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 from django.db import OperationalError
@@ -15,7 +16,7 @@ from jobs.models import Job
 from jobs.states import Priority
 from tests.conftest import until
 from tests.jobs.transitions import builders as build
-from workers import gate
+from workers import gate, quarantine
 from workers import taker as module
 from workers.pulse import Pulse
 from workers.slots import Slots
@@ -117,6 +118,22 @@ def test_suspects_set_out_one_at_a_time_and_before_the_others(a_taker, recorder,
     taker.slots.free([taker.handed_over[1].token])  # over is as good as acquitted
     until(lambda: len(taker.handed_over) == 3)
     assert taker.jobs() == [first, second, other]
+
+
+@pytest.mark.django_db
+def test_each_suspect_is_a_sign_of_life_also_when_the_patience_is_over(monkeypatch):
+    """All of them together may take longer than the watchdog waits."""
+    monkeypatch.setattr("workers.quarantine.CALM_SECONDS", 0.0)
+    suspects, pulse, signs = [replace(build.gated(), deaths=1) for _ in range(3)], Pulse(), []
+    slots = Slots(10)
+    slots.hold([build.gated(), *suspects])  # the first is under way
+    monkeypatch.setattr(pulse, "tick", signs.append)
+
+    for number, (suspect,) in enumerate(quarantine.batches(suspects, slots, pulse)):
+        assert len(signs) == number
+        slots.acquit([suspect.token])
+
+    assert signs == ["taker"] * 3
 
 
 def test_a_suspect_waits_until_the_trips_under_way_are_over(a_taker, monkeypatch):
