@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +68,15 @@ def test_a_restart_gives_it_another_pid(process):
 
     assert process.is_running
     assert process.pid != first
+
+
+def test_a_restart_asks_once_for_a_second_signal_ends_the_drain(process, monkeypatch):
+    kill, signals = os.kill, []
+    monkeypatch.setattr(os, "kill", lambda pid, number: signals.append(number) or kill(pid, number))
+
+    process.restart()
+
+    assert signals == [signal.SIGTERM]
 
 
 def test_a_paused_one_is_there_and_does_nothing(process):
