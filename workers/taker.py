@@ -68,7 +68,6 @@ class Taker:
         self._sweep_at = 0.0
         self._gathers_until = 0.0
         self._redis_back_at = 0.0
-        self._redis_trusted_at = 0.0
         self._ask_at = time.monotonic() + LONGEST_SILENCE_SECONDS
 
     def stop(self) -> None:
@@ -114,6 +113,9 @@ class Taker:
         read-only) answers with silence, not with an error."""
         return self._redis_back_at <= time.monotonic() < self._ask_at
 
+    def _trusts_redis(self) -> bool:
+        return time.monotonic() >= self._redis_back_at + RETURN_SECONDS
+
     def _claim_by_bell(self, free: int) -> list[Claim]:
         listen_seconds = min(LISTEN_SECONDS, max(self._ask_at - time.monotonic(), SHORTEST_LISTEN_SECONDS))
         try:
@@ -121,7 +123,6 @@ class Taker:
         except queue.Away as error:
             log.warning("redis_away", error=type(error).__name__)
             self._redis_back_at = time.monotonic() + RETRY_SECONDS
-            self._redis_trusted_at = self._redis_back_at + RETURN_SECONDS
             return []
         self._pulse.progress("taker")
         if self._stopping.is_set():
@@ -129,13 +130,12 @@ class Taker:
             return []
         if not waiting:
             return []
-        if time.monotonic() >= self._redis_trusted_at:
+        if self._trusts_redis():
             self._ask_at = time.monotonic() + LONGEST_SILENCE_SECONDS
         return transitions.claim([w.job_id for w in waiting], worker=self._worker)
 
     def _claim_by_asking(self, free: int) -> list[Claim]:
-        is_trusted = time.monotonic() >= self._redis_trusted_at
-        self._ask_at = time.monotonic() + (LONGEST_SILENCE_SECONDS if is_trusted else POLL_SECONDS)
+        self._ask_at = time.monotonic() + (LONGEST_SILENCE_SECONDS if self._trusts_redis() else POLL_SECONDS)
         claims = transitions.claim_waiting(self._priorities, limit=free, worker=self._worker)
         self._pulse.progress("taker")
         if not claims and time.monotonic() < self._redis_back_at:

@@ -108,9 +108,9 @@ class Process:
     def restart(self, *, within: float = DRAIN_SECONDS) -> None:
         """SIGTERM, and after so many seconds SIGKILL; then a new start. One signal: at a second one a worker no longer
         drains but hands back at once, and mails whose dot was on its way become unknowns."""
-        self.ask_to_stop()
-        wait_for(lambda: not self.is_running, within=within)
-        self.kill()
+        with self._lock:
+            self._is_wanted = False
+        self.child.stop(within=within)
         self.start()
 
 
