@@ -4,7 +4,8 @@
     smtp+tls://host[:587]   STARTTLS required, certificate verified
     smtps://host[:465]      TLS from the first byte, certificate verified
 
-User and password are percent-encoded; `?ca=/path/ca.pem` trusts a private authority.
+User and password are percent-encoded; `?ca=/path/ca.pem` trusts a private authority, `?connections=20` is the most
+that one worker process opens at once (64).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ SCHEMES: Final[dict[str, tuple[Security, int]]] = {
     "smtp+tls": ("starttls", 587),
     "smtps": ("tls", 465),
 }
+CONNECTIONS: Final = 64
+MOST_CONNECTIONS: Final = 10_000
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _EXAMPLE: Final = "Example: main=smtp+tls://user:pass@smtp.example.com:587"
 _ENCODE: Final = "Percent-encode special characters in user and password (@ is %40, : is %3A, / is %2F, # is %23)."
@@ -44,6 +47,7 @@ class Endpoint:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     ca_file: str | None = None
+    connections: int = CONNECTIONS  # at most, from one worker process
 
     @property
     def has_credentials(self) -> bool:
@@ -93,7 +97,17 @@ def parse(alias: str, url: str) -> Endpoint:
     security, default_port = SCHEMES[parts.scheme]
     host, port = _host_and_port(alias, parts)
     username, password = _credentials(alias, parts)
-    return Endpoint(alias, host, port or default_port, security, username, password, _ca_file(alias, parts))
+    options = _options(alias, parts)
+    return Endpoint(
+        alias,
+        host,
+        port or default_port,
+        security,
+        username,
+        password,
+        ca_file=options.get("ca"),
+        connections=_connections(alias, options.get("connections", str(CONNECTIONS))),
+    )
 
 
 def may_send_credentials(*, encrypted: bool, peer: str) -> bool:
@@ -139,12 +153,18 @@ def _credentials(alias: str, parts: SplitResult) -> tuple[str | None, str | None
     return username, password
 
 
-def _ca_file(alias: str, parts: SplitResult) -> str | None:
+def _options(alias: str, parts: SplitResult) -> dict[str, str]:
     query = parse_qs(parts.query, keep_blank_values=True)
-    unknown = set(query) - {"ca"}
-    if unknown or len(query.get("ca", [])) > 1 or query.get("ca") == [""]:
-        raise _wrong(alias, "the only option behind the host is ?ca=/path/ca.pem, once.")
-    return query["ca"][0] if query else None
+    if set(query) - {"ca", "connections"} or any(len(values) > 1 or not values[0] for values in query.values()):
+        raise _wrong(alias, "behind the host may stand ?ca=/path/ca.pem and connections=20, each once, with & between.")
+    return {name: values[0] for name, values in query.items()}
+
+
+def _connections(alias: str, text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if not 1 <= number <= MOST_CONNECTIONS:
+        raise _wrong(alias, f"connections is a number from 1 to {MOST_CONNECTIONS}, not {text!r}.")
+    return number
 
 
 def _wrong(alias: str, remedy: str) -> ImproperlyConfigured:

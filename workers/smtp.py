@@ -5,6 +5,9 @@
     ...the caller commits the dot mark...
     reply = await conversation.commit()   # the dot, and the answer to it
 
+Where the server takes PIPELINING, `commit(following)` sends the next letter's envelope along with the dot, and its
+`offer` finds the answers waiting: one round trip a mail instead of two (RFC 2920 §3.1).
+
 Until the dot is written the server has to throw everything away (RFC 5321 §4.1.1.4: the message ends
 with `.`; a connection that ends before does not deliver). So whatever `offer` raises, nothing was
 sent; and the time in which nobody can know is one round trip, inside `commit`.
@@ -13,8 +16,7 @@ sent; and the time in which nobody can know is one round trip, inside `commit`.
 from __future__ import annotations
 
 import asyncio
-import ssl
-from enum import Enum
+from collections.abc import Sequence
 from typing import Final
 
 from jobs import errors
@@ -24,63 +26,31 @@ from workers.channels.letter import Letter
 from workers.providers import Endpoint
 from workers.smtp_envelope import judge_recipients, mail_command, rcpt_commands, refuse_unsendable
 from workers.smtp_failures import BROKEN, CLOSED_BEFORE_DOT, Stale
-from workers.smtp_hello import Capabilities, shake_hands
+from workers.smtp_hello import Capabilities
 from workers.smtp_replies import Garbled, Reply, verdict
+from workers.smtp_session import Session, Stage
 from workers.smtp_wire import Lost, Timeouts, Wire
 
 MAX_TRANSACTIONS: Final = 100  # per connection; many servers hang up on longer ones
 PIECE: Final = 256 * 1024  # bytes of body between two looks at what the server says
-FAREWELL_SECONDS: Final = 2.0
+DOT: Final = b".\r\n"
 
 
-class _Stage(Enum):
-    IDLE = "between two messages"
-    ENVELOPE = "from MAIL to DATA"
-    BODY = "the server reads a message and waits for its dot"
-    OFFERED = "everything but the dot is out"
-    OVER = "nothing more will be said"
-
-
-class Conversation:
-    """One session with one server, one message after the other. Use it from one task at a time."""
+class Conversation(Session):
+    """One message after the other, over one session. Use it from one task at a time."""
 
     def __init__(self, wire: Wire, endpoint: Endpoint, capabilities: Capabilities, timeouts: Timeouts) -> None:
-        self.endpoint = endpoint
-        self.capabilities = capabilities
+        super().__init__(wire, endpoint, capabilities, timeouts)
         self.accepted: tuple[str, ...] = ()  # recipients of the current message …
         self.refused: tuple[Refusal, ...] = ()  # … and those the server would not take
-        self._wire = wire
-        self._timeouts = timeouts
-        self._stage = _Stage.IDLE
         self._transactions = 0
-        self._owed = 0  # replies to commands that were written
         self._early: Reply | None = None  # a reply in the middle of the body
-
-    @classmethod
-    async def open(cls, endpoint: Endpoint, timeouts: Timeouts, *, tls: ssl.SSLContext | None = None) -> Conversation:
-        """Connect, greet, encrypt, authenticate. `tls` saves building the endpoint's context again.
-
-        Raises Transient only, of kind dns, connect, timeout, tls, smtp_auth or smtp_*.
-        """
-        tls = tls or endpoint.tls_context()
-        try:
-            async with asyncio.timeout(timeouts.connect):
-                wire = await Wire.connect(endpoint.host, endpoint.port, tls=tls if endpoint.security == "tls" else None)
-        except (OSError, UnicodeError) as error:
-            raise failures.unreachable(error) from error
-        try:
-            return cls(wire, endpoint, await shake_hands(wire, endpoint, tls, timeouts.command), timeouts)
-        except BROKEN as error:
-            wire.abort()
-            raise failures.transient(error) from error
-        except BaseException:
-            wire.abort()
-            raise
+        self._ahead: Letter | None = None  # whose envelope went with the last dot
 
     @property
-    def is_idle(self) -> bool:
-        """Between two messages: nothing is half said."""
-        return self._stage is _Stage.IDLE
+    def is_begun(self) -> bool:
+        """The envelope of the next message is out, and its `offer` may go on."""
+        return self._stage is Stage.AHEAD and self._wire.is_open
 
     @property
     def is_reusable(self) -> bool:
@@ -88,6 +58,16 @@ class Conversation:
         return (
             self.is_idle and self._wire.is_open and not self._wire.has_input and self._transactions < MAX_TRANSACTIONS
         )
+
+    def can_carry_next(self, letter: Letter) -> bool:
+        """Whether this letter's envelope may go with the dot of the message that is offered now."""
+        if "PIPELINING" not in self.capabilities or self._transactions >= MAX_TRANSACTIONS:
+            return False
+        try:
+            refuse_unsendable(letter, self.capabilities)
+        except errors.DeliveryError:  # its own offer will say so
+            return False
+        return True
 
     # ── Everything short of the point of no return ────────────────────────────────────────────
 
@@ -99,9 +79,9 @@ class Conversation:
         means again for everybody, but on the last attempt, and for permanent ones, the rest gets its mail
         and `refused` names who does not. Afterwards the conversation is idle again, or closed.
         """
-        self._expect(_Stage.IDLE)
+        self._expect(Stage.AHEAD if letter is self._ahead else Stage.IDLE)
         refuse_unsendable(letter, self.capabilities)
-        self._stage = _Stage.ENVELOPE
+        self._stage = Stage.ENVELOPE
         self._transactions += 1
         self._early = None
         try:
@@ -116,40 +96,46 @@ class Conversation:
         except BaseException:
             self.abort()
             raise
-        self._stage = _Stage.OFFERED
+        self._stage = Stage.OFFERED
 
     async def _open_envelope(self, letter: Letter) -> None:
-        mail = mail_command(letter, self.capabilities)
-        rcpts = rcpt_commands(letter)
+        commands = _envelope(letter, self.capabilities)
         if "PIPELINING" in self.capabilities:
-            await self._envelope_at_once(letter, mail, rcpts)
+            await self._envelope_at_once(letter, commands)
         else:
-            await self._envelope_in_steps(letter, mail, rcpts)
+            await self._envelope_in_steps(letter, commands)
 
-    async def _envelope_at_once(self, letter: Letter, mail: bytes, rcpts: list[bytes]) -> None:
+    async def _envelope_at_once(self, letter: Letter, commands: Sequence[bytes]) -> None:
         """One write, one round trip (RFC 2920). All replies are read before any is judged."""
-        sender = await self._begin(mail, *rcpts, b"DATA\r\n")
-        recipients = [await self._reply() for _ in rcpts]
+        sender = await self._begin(*(() if letter is self._ahead else commands))
+        self._ahead = None
+        recipients = [await self._reply() for _ in letter.recipients]
         data = await self._reply()
         self._note_whether_data_began(data)
         failures.demand_positive(sender)
         self.accepted, self.refused = judge_recipients(letter, recipients)
         failures.demand_go_ahead(data)
 
-    async def _envelope_in_steps(self, letter: Letter, mail: bytes, rcpts: list[bytes]) -> None:
+    async def _envelope_in_steps(self, letter: Letter, commands: Sequence[bytes]) -> None:
+        mail, *rcpts, data_command = commands
         failures.demand_positive(await self._begin(mail))
         recipients = [await self._ask(rcpt) for rcpt in rcpts]
         self.accepted, self.refused = judge_recipients(letter, recipients)
-        data = await self._ask(b"DATA\r\n")
+        data = await self._ask(data_command)
         self._note_whether_data_began(data)
         failures.demand_go_ahead(data)
 
     async def _begin(self, *commands: bytes) -> Reply:
-        """The first words of a message. A server may have left an idle connection a moment ago."""
+        """The first words of a message, or none when they have gone ahead. A server may have left an idle connection a
+        moment ago, or dropped what came behind a dot."""
         try:
-            return await self._ask(*commands)
+            return await (self._ask(*commands) if commands else self._reply())
         except (Lost, errors.Transient) as error:
             if self._transactions == 1:
+                raise
+            raise Stale(kind="smtp_closed") from error
+        except TimeoutError as error:
+            if commands:
                 raise
             raise Stale(kind="smtp_closed") from error
 
@@ -157,7 +143,7 @@ class Conversation:
         # Pipelined, the server may say 354 though we no longer want to send. From here on the only
         # way back is to close the connection: any dot, even after no body at all, would be a message.
         if reply.code == 354:
-            self._stage = _Stage.BODY
+            self._stage = Stage.BODY
 
     async def _write_body(self, body: bytes) -> None:
         view = memoryview(body)
@@ -181,10 +167,10 @@ class Conversation:
 
     async def _back_out(self) -> None:
         """After a refusal: RSET, so that the connection can be used again; else drop it, dotless."""
-        may_reset = self._stage is _Stage.ENVELOPE and not self._owed and self._wire.is_open
+        may_reset = self._stage is Stage.ENVELOPE and not self._owed and self._wire.is_open
         try:
             if may_reset and (await self._ask(b"RSET\r\n")).is_positive:
-                self._stage = _Stage.IDLE
+                self._stage = Stage.IDLE
         except (errors.DeliveryError, *BROKEN):
             pass  # what is worth telling is why we back out
         finally:
@@ -193,8 +179,11 @@ class Conversation:
 
     # ── The point of no return ────────────────────────────────────────────────────────────────
 
-    async def commit(self) -> Reply:
+    async def commit(self, following: Letter | None = None) -> Reply:
         """The dot, and the server's answer. The caller has committed the mark.
+
+        With `following`, which `can_carry_next` has let pass, the next message is begun by the same write; whatever
+        this returns or raises, the conversation is good for that letter's `offer`, or closed.
 
         Returns a 2xx. Raises Transient or Permanent by a clear 4xx or 5xx: the message was not taken.
         Raises Transient of kind `smtp_closed_before_dot` (or the verdict of a 5xx that came early) when the
@@ -202,11 +191,11 @@ class Conversation:
         Raises Unanswered when a dot may have left and no clear answer came, and so too when cancelled: a
         CancelledError would not tell whether anything was sent.
         """
-        self._expect(_Stage.OFFERED)
+        self._expect(Stage.OFFERED)
         await self._look_before_the_dot()
-        self._stage = _Stage.OVER  # until the answer says otherwise
+        self._stage = Stage.OVER  # until the answer says otherwise
         try:
-            self._wire.write(b".\r\n")
+            self._wire.write(self._last_words(following))
             reply = await self._wire.reply(self._timeouts.dot)
         except (Exception, asyncio.CancelledError) as error:
             last_word = self._last_word()
@@ -238,6 +227,14 @@ class Conversation:
         self.abort()
         raise failures.known_before_the_dot(early)
 
+    def _last_words(self, following: Letter | None) -> bytes:
+        self._ahead = following
+        if following is None:
+            return DOT
+        commands = _envelope(following, self.capabilities)
+        self._owed += len(commands)
+        return DOT + b"".join(commands)
+
     def _last_word(self) -> Reply | None:
         """The answer may have come in the very moment in which the wait for it ended."""
         try:
@@ -249,46 +246,13 @@ class Conversation:
         if not (reply.is_positive or reply.is_refusal):
             self.abort()
             raise failures.senseless(reply)
-        self._stage = _Stage.IDLE
+        self._stage = Stage.AHEAD if self._ahead else Stage.IDLE
         if reply.is_closing:
             self.abort()
         if reply.is_refusal:
             raise verdict(reply)
         return reply
 
-    # ── The end ───────────────────────────────────────────────────────────────────────────────
 
-    async def close(self) -> None:
-        """QUIT, politely and briefly. In the middle of a message: abort."""
-        was_idle, self._stage = self.is_idle, _Stage.OVER
-        try:
-            if was_idle:
-                self._wire.write(b"QUIT\r\n")
-                await self._wire.reply(FAREWELL_SECONDS)
-                await self._wire.close(FAREWELL_SECONDS)
-        except BROKEN:
-            pass
-        finally:
-            self.abort()
-
-    def abort(self) -> None:
-        """Drop the connection at once; what is still in our buffers, a dot included, never leaves."""
-        self._stage = _Stage.OVER
-        self._wire.abort()
-
-    async def _ask(self, *commands: bytes) -> Reply:
-        self._wire.write(b"".join(commands))
-        self._owed += len(commands)
-        return await self._reply()
-
-    async def _reply(self) -> Reply:
-        reply = await self._wire.reply(self._timeouts.command)
-        self._owed -= 1
-        if reply.is_closing:
-            self.abort()
-            raise verdict(reply)
-        return reply
-
-    def _expect(self, stage: _Stage) -> None:
-        if self._stage is not stage:
-            raise RuntimeError(f"The conversation is not {stage.value!r} but {self._stage.value!r}.")
+def _envelope(letter: Letter, capabilities: Capabilities) -> list[bytes]:
+    return [mail_command(letter, capabilities), *rcpt_commands(letter), b"DATA\r\n"]

@@ -1,15 +1,15 @@
-"""Connections to one provider, kept for the next message.
+"""Connections to one provider: kept for the next message, no more than it allows, and never idle while a message waits.
 
-The pool has no limit of its own: no more are lent than the worker has deliveries under way. It lives
-in one event loop. The most recently used goes out first, so that the others can grow old and leave.
+It lives in one event loop. The most recently used goes out first, so that the others can grow old and leave. When all
+are taken, messages wait in a row; the first of them boards the connection whose message is just being ended, and
+its envelope travels with that dot (workers/smtp.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from workers.channels.base import Refusal
@@ -21,6 +21,16 @@ from workers.smtp_replies import Reply
 from workers.smtp_wire import Timeouts
 
 IDLE_SECONDS: Final = 30.0  # servers wait five minutes (RFC 5321 §4.5.3.2.7), the impatient ones less than one
+PATIENCE_SECONDS: Final = 1.0  # behind somebody else's dot; then the next connection that is free is taken instead
+
+
+@dataclass(slots=True, eq=False)
+class _Seat:
+    """A message that waits for a connection: one that is ready for it, or None when it may open its own."""
+
+    letter: Letter
+    line: asyncio.Future[Conversation | None]
+    boarded_at: float = 0.0
 
 
 class Pool:
@@ -32,21 +42,16 @@ class Pool:
         self._tls = endpoint.tls_context()  # once: reading the authorities takes longer than sending a mail
         self._idle_seconds = idle_seconds
         self._idle: deque[tuple[float, Conversation]] = deque()  # (since, …), the oldest on the left
+        self._lent = 0  # or being opened
+        self._waiting: deque[_Seat] = deque()
+        self._boarded: dict[Conversation, _Seat] = {}  # the oldest first
         self._farewells: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self._is_closed = False
 
-    @asynccontextmanager
-    async def lend(self) -> AsyncIterator[Loan]:
-        """A conversation for one message; raises Transient when nobody answers.
-
-        However the block is left, a conversation in the middle of a message is dropped without its dot.
-        """
-        loan = Loan(self, self._take_idle() or await self.open())
-        try:
-            yield loan
-        finally:
-            self._give_back(loan.conversation)
+    async def lend(self, letter: Letter) -> Loan:
+        """A conversation for one message, until `give_back`; raises Transient when nobody answers."""
+        return Loan(self, letter, await self._line_for(letter))
 
     async def open(self) -> Conversation:
         return await Conversation.open(self.endpoint, self._timeouts, tls=self._tls)
@@ -61,6 +66,97 @@ class Pool:
         if self._farewells:
             await asyncio.wait(self._farewells)
 
+    # ── Who gets which ────────────────────────────────────────────────────────────────────────
+
+    async def _line_for(self, letter: Letter) -> Conversation:
+        conversation = self._take_idle()
+        if conversation is None and self._lent >= self.endpoint.connections:
+            conversation = await self._wait_for_line(letter)
+        else:
+            self._lent += 1
+        if conversation is not None:
+            return conversation
+        try:
+            return await self.open()
+        except BaseException:
+            self._return_none()
+            raise
+
+    async def _wait_for_line(self, letter: Letter) -> Conversation | None:
+        """Whoever grants a seat has counted its connection as lent."""
+        seat = _Seat(letter, asyncio.get_running_loop().create_future())
+        self._waiting.append(seat)
+        try:
+            return await seat.line
+        except asyncio.CancelledError:
+            self._stand_up(seat)
+            raise
+
+    def _stand_up(self, seat: _Seat) -> None:
+        """It does not want to travel any more."""
+        if seat in self._waiting:
+            self._waiting.remove(seat)
+        elif seat.line.done() and not seat.line.cancelled():
+            if (conversation := seat.line.result()) is not None:
+                self.give_back(conversation)
+            else:
+                self._return_none()
+
+    def board(self, conversation: Conversation) -> Letter | None:
+        """The letter that travels next on this conversation, whose envelope may go with its dot; None: nobody waits."""
+        while self._waiting and self._waiting[0].line.done():
+            self._waiting.popleft()
+        if self._is_closed or not self._waiting or not conversation.can_carry_next(self._waiting[0].letter):
+            return None
+        seat = self._waiting.popleft()
+        seat.boarded_at = asyncio.get_running_loop().time()
+        self._boarded[conversation] = seat
+        return seat.letter
+
+    def give_back(self, conversation: Conversation) -> None:
+        """Whatever became of the message: a conversation in the middle of one is dropped without its dot.
+
+        To whoever has boarded it, to whoever waits, or to the idle ones; or it is let go."""
+        seat = self._boarded.pop(conversation, None)
+        if seat is not None and not seat.line.done():
+            if not conversation.is_begun:
+                self._dismiss(conversation)
+            seat.line.set_result(conversation if conversation.is_begun else None)
+        elif self._is_closed or not conversation.is_reusable:
+            self._dismiss(conversation)
+            self._return_none()
+        elif (waiting := self._next_in_row()) is not None:
+            waiting.line.set_result(conversation)
+        else:
+            self._lent -= 1
+            self._idle.append((asyncio.get_running_loop().time(), conversation))
+            self._plan_sweep()
+
+    def _return_none(self) -> None:
+        """One connection less: somebody who waits may open another."""
+        if (waiting := self._next_in_row()) is not None:
+            waiting.line.set_result(None)
+        else:
+            self._lent -= 1
+
+    def _next_in_row(self) -> _Seat | None:
+        """Who waits longest; or, when nobody does, who has waited too long behind a dot that is not answered. That
+        one's conversation is dropped when the answer has come: its next message was begun and will not be sent."""
+        while self._waiting:
+            seat = self._waiting.popleft()
+            if not seat.line.done():
+                return seat
+        too_late = asyncio.get_running_loop().time() - PATIENCE_SECONDS
+        for conversation, seat in self._boarded.items():
+            if seat.boarded_at > too_late:
+                break
+            if not seat.line.done():
+                del self._boarded[conversation]
+                return seat
+        return None
+
+    # ── The idle ones ─────────────────────────────────────────────────────────────────────────
+
     def _take_idle(self) -> Conversation | None:
         while self._idle:
             since, conversation = self._idle.pop()
@@ -68,13 +164,6 @@ class Pool:
                 return conversation
             self._dismiss(conversation)
         return None
-
-    def _give_back(self, conversation: Conversation) -> None:
-        if self._is_closed or not conversation.is_reusable:
-            self._dismiss(conversation)
-            return
-        self._idle.append((asyncio.get_running_loop().time(), conversation))
-        self._plan_sweep()
 
     def _plan_sweep(self) -> None:
         if self._sweep is None and self._idle:
@@ -103,8 +192,9 @@ class Pool:
 class Loan:
     """One conversation in the hands of one delivery."""
 
-    def __init__(self, pool: Pool, conversation: Conversation) -> None:
+    def __init__(self, pool: Pool, letter: Letter, conversation: Conversation) -> None:
         self._pool = pool
+        self._letter = letter
         self.conversation = conversation
 
     @property
@@ -115,14 +205,17 @@ class Loan:
     def refused(self) -> tuple[Refusal, ...]:
         return self.conversation.refused
 
-    async def offer(self, letter: Letter) -> None:
+    async def offer(self) -> None:
         """As Conversation.offer, and once more on a fresh connection when a reused one had died unnoticed."""
         try:
-            await self.conversation.offer(letter)
+            await self.conversation.offer(self._letter)
         except Stale:
             self.conversation = await self._pool.open()
-            await self.conversation.offer(letter)
+            await self.conversation.offer(self._letter)
 
     async def commit(self) -> Reply:
         """As Conversation.commit. It is never repeated."""
-        return await self.conversation.commit()
+        return await self.conversation.commit(self._pool.board(self.conversation))
+
+    def give_back(self) -> None:
+        self._pool.give_back(self.conversation)

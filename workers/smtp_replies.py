@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from jobs import errors
@@ -113,6 +114,8 @@ class ReplyParser:
                 return None
             line = bytes(self._buffer[:end]).removesuffix(b"\r")
             del self._buffer[: end + 1]
+            if self._code is None and (single := _single_line(line)) is not None:
+                return single
             if (reply := self._read(line)) is not None:
                 return reply
         raise Garbled(self._garbled)
@@ -139,6 +142,13 @@ class ReplyParser:
         self._garbled = why
         self._buffer.clear()
         self._lines.clear()
+
+
+@lru_cache(maxsize=256)
+def _single_line(line: bytes) -> Reply | None:
+    """A whole reply of one line; None for a part of one, and for what is none. Servers say the same again and again."""
+    match = _LINE.fullmatch(line)
+    return Reply.of(int(match[1]), [sanitised(match[3] or b"")]) if match and match[2] != b"-" else None
 
 
 def sanitised(raw: bytes) -> str:

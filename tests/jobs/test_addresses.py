@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobs import addresses
@@ -114,3 +114,31 @@ def test_a_misconfigured_sender_is_the_operators_error_and_says_which(settings):
     settings.DEFAULT_FROM_EMAIL = "post@example.org"
     with pytest.raises(ImproperlyConfigured, match="ALLOWED_SENDERS"):
         addresses.may_send(Address(name="", local="a", domain="example.org"), ("@",))
+
+
+# ── The short way is the library's ────────────────────────────────────────────────────────────
+
+LOCAL = st.text("abz09._+-", min_size=1, max_size=70)
+LABEL = st.text("abzAZ09-", min_size=1, max_size=66)
+DOMAIN = st.lists(LABEL, min_size=1, max_size=4).map(".".join) | st.sampled_from(
+    ["example.org", "EXAMPLE.org", "x.local", "localhost", "a.test", "xn--bcher-kva.example", "ab--cd.org", "x.invalid"]
+)
+
+
+@settings(max_examples=1000)
+@given(local=LOCAL, domain=DOMAIN)
+@example(local="a" * 64, domain=".".join(["b" * 61] * 3) + ".org")
+@example(local="a" * 65, domain="example.org")
+@example(local="postmaster", domain="example.org")
+@example(local=".a", domain="example.org")
+def test_ordinary_addresses_are_judged_as_by_the_library(local, domain):
+    spec = f"{local}@{domain}"
+
+    assert _verdict(lambda: addresses.parse(spec)) == _verdict(lambda: Address("", *addresses._judged(spec)))
+
+
+def _verdict(judge):
+    try:
+        return judge()
+    except ValueError as error:
+        return str(error).split(":")[0]

@@ -422,3 +422,32 @@ def test_who_asks_about_a_letter_asks_by_the_id_it_went_out_with(claim):
 def test_what_is_no_email_has_no_id_to_ask_by():
     with pytest.raises(Invalid):
         letter.message_id_of(a_claim("fax"))
+
+
+# ── The short way writes what the long one writes ─────────────────────────────────────────────
+
+ANYTHING = st.text(st.characters(codec="utf-8"), max_size=90)
+PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=90)
+
+
+@given(name=st.sampled_from(["Subject", "X-Campaign", "X-" + "a" * 60]), value=ANYTHING | PRINTABLE)
+def test_a_header_of_free_text_is_the_same_by_either_way(name, value):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mime, "_VISIBLE", re.compile("(?!)"))
+        long_way = _written(lambda: mime.unstructured(name, value))
+
+    assert _written(lambda: mime.unstructured(name, value)) == long_way
+
+
+@given(local=st.text("abcé.-+", min_size=1, max_size=60).filter(lambda text: ".." not in text))
+def test_a_header_of_one_bare_address_is_the_same_by_either_way(local):
+    address = addresses.Address(name="", local=local, domain="example.org")
+
+    assert mime.address_list("To", [address]) == mime._folded("To", mime._mailbox_chunks(address))
+
+
+def _written(write):
+    try:
+        return write()
+    except ValueError as error:
+        return str(error)

@@ -23,6 +23,11 @@ from workers.providers import Endpoint, endpoints, may_send_credentials, parse
             "smtps://user%40example.com:p%40s%3As%2F%23@mx.example.com:4650?ca=/etc/ca.pem",
             Endpoint("main", "mx.example.com", 4650, "tls", "user@example.com", "p@s:s/#", "/etc/ca.pem"),
         ),
+        ("smtp://mx.example.com?connections=5", Endpoint("main", "mx.example.com", 25, connections=5)),
+        (
+            "smtp://mx.example.com?connections=100&ca=/etc/ca.pem",
+            Endpoint("main", "mx.example.com", 25, ca_file="/etc/ca.pem", connections=100),
+        ),
     ],
 )
 def test_a_url_becomes_an_endpoint(url, expected):
@@ -49,6 +54,10 @@ def test_a_url_becomes_an_endpoint(url, expected):
         "smtps://u:%00secret@mx.example.com",
         "smtps://u:secret@mx.example.com?verify=no",
         "smtps://u:secret@mx.example.com?ca=",
+        "smtps://u:secret@mx.example.com?connections=",
+        "smtps://u:secret@mx.example.com?connections=0",
+        "smtps://u:secret@mx.example.com?connections=many",
+        "smtps://u:secret@mx.example.com?connections=5&connections=6",
         "smtps://u:secret@[::1",
     ],
 )

@@ -15,14 +15,14 @@ Leaving the `async with` without `commit` must not send anything.
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from jobs.claims import Claim
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """One recipient that the other side would not take, with its words."""
 
     address: str
@@ -30,8 +30,7 @@ class Refusal:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """The other side's word that it has the message."""
 
     provider: str
@@ -40,7 +39,7 @@ class Receipt:
     message_id: str
     accepted: tuple[str, ...] = ()
     refused: tuple[Refusal, ...] = ()
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = {}
 
 
 class Line(Protocol):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 
 from jobs import errors
 from jobs.claims import Claim
@@ -17,17 +16,25 @@ from workers.smtp_wire import Timeouts
 
 
 class EmailLine:
-    """An open way to one provider, good for one letter."""
+    """An open way to one provider, good for one letter: `async with`, at whose end a dotless message is dropped."""
 
-    def __init__(self, provider: str, loan: Loan) -> None:
-        self.provider = provider
-        self._loan = loan
-        self._message_id = ""
+    def __init__(self, pool: Pool, parcel: Letter) -> None:
+        self.provider = pool.endpoint.alias
+        self._pool = pool
+        self._letter = parcel
+        self._loan: Loan
+
+    async def __aenter__(self) -> EmailLine:
+        """Raises Transient when the provider does not answer."""
+        self._loan = await self._pool.lend(self._letter)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._loan.give_back()
 
     async def offer(self, parcel: Letter) -> None:
         """Envelope and body without the final dot; whatever this raises, nothing was sent."""
-        await self._loan.offer(parcel)
-        self._message_id = parcel.message_id
+        await self._loan.offer()
 
     async def commit(self) -> Receipt:
         """The dot and the answer to it; see Conversation.commit for what is raised when."""
@@ -36,7 +43,7 @@ class EmailLine:
             provider=self.provider,
             code=reply.code,
             detail=reply.detail,
-            message_id=self._message_id,
+            message_id=self._letter.message_id,
             accepted=self._loan.accepted,
             refused=self._loan.refused,
         )
@@ -56,12 +63,9 @@ class EmailChannel:
     def prepare(self, claim: Claim) -> Letter:
         return letter.write(claim)
 
-    @asynccontextmanager
-    async def connect(self, parcel: Letter) -> AsyncIterator[EmailLine]:
-        """A line to the letter's provider. Raises Transient when it does not answer or has no such name."""
-        pool = self._pool(parcel.provider or self._default)
-        async with pool.lend() as loan:
-            yield EmailLine(pool.endpoint.alias, loan)
+    def connect(self, parcel: Letter) -> EmailLine:
+        """A line to the letter's provider. Raises Transient when there is none of this name."""
+        return EmailLine(self._pool(parcel.provider or self._default), parcel)
 
     async def close(self) -> None:
         for pool in self._pools.values():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from datetime import datetime
 from email.utils import format_datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from django.template.loader import get_template
@@ -24,8 +24,7 @@ _NOT_IN_CORRELATION = re.compile(r"[^!-~]")
 _MAX_CORRELATION_CHARACTERS = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
+class Letter(Struct, frozen=True, kw_only=True):
     """An envelope and the message in it, ready for DATA.
 
     `body` has CRLF line ends and doubled dots (RFC 5321 §4.5.2) and ends in CRLF; the final
@@ -43,20 +42,19 @@ class Letter:
     is_last_attempt: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Draft:
+class _Draft(Struct, frozen=True, kw_only=True):
     """What every type of email comes down to before it is written."""
 
     sender: Address
     to: list[Address]
     subject: str
-    cc: list[Address] = field(default_factory=list)
-    bcc: list[Address] = field(default_factory=list)
-    reply_to: list[Address] = field(default_factory=list)
+    cc: list[Address] = []
+    bcc: list[Address] = []
+    reply_to: list[Address] = []
     text: str = ""
     html: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
-    attachments: list[Attachment] = field(default_factory=list)
+    headers: dict[str, str] = {}
+    attachments: list[Attachment] = []
 
 
 def write(claim: Claim) -> Letter:
@@ -115,12 +113,12 @@ def _letter(draft: _Draft, claim: Claim) -> Letter:
 def _headers(draft: _Draft, claim: Claim, message_id: str) -> bytes:
     """Everything above the content headers. Bcc never stands in a message."""
     lines = [
-        mime.address_list("From", [draft.sender]),
+        _from(draft.sender),
         mime.address_list("To", draft.to),
         mime.address_list("Cc", draft.cc) if draft.cc else b"",
         mime.address_list("Reply-To", draft.reply_to) if draft.reply_to else b"",
         mime.unstructured("Subject", draft.subject),
-        mime.unstructured("Date", format_datetime(claim.claimed_at)),
+        _date(claim.claimed_at.replace(microsecond=0)),
         mime.unstructured("Message-ID", message_id),
         mime.unstructured("X-Job-ID", str(claim.job_id)),
         _correlation(claim.correlation_id),
@@ -128,6 +126,17 @@ def _headers(draft: _Draft, claim: Claim, message_id: str) -> bytes:
         b"MIME-Version: 1.0\r\n",
     ]
     return b"".join(lines)
+
+
+@lru_cache(maxsize=256)
+def _from(sender: Address) -> bytes:
+    return mime.address_list("From", [sender])
+
+
+@lru_cache(maxsize=16)
+def _date(at: datetime) -> bytes:
+    """The same for all that were claimed within one second."""
+    return mime.unstructured("Date", format_datetime(at))
 
 
 def _correlation(given: str) -> bytes:

@@ -29,6 +29,7 @@ _MAX_PIECE = 54  # so that ` filename*12*=` and a piece fit on one line
 _FIELD_NAME = re.compile(r"[!-9;-~]+")
 _LOOKS_ENCODED = re.compile(r"=\?[^?]*\?[bBqQ]\?")  # would be decoded by the reader
 _CHUNK = re.compile(r" *[^ ]+")
+_VISIBLE = re.compile(r"[!-~]+(?: +[!-~]+)*")  # printable ASCII from the first character to the last
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")  # RFC 5322 atext, and spaces between
 _PLAIN = b"\t\n" + bytes(range(ord(" "), ord("~") + 1))
 
@@ -49,6 +50,8 @@ class Part:
 
 def unstructured(name: str, value: str) -> bytes:
     """A header of free text: as it is when ASCII, else in encoded words. Folded before spaces."""
+    if len(name) + len(value) + 2 <= FOLD_AT and _VISIBLE.fullmatch(value) and "=?" not in value:
+        return _short(name, value)  # what most are
     chunks = [value] if len(name) + len(value) + 2 <= FOLD_AT else _CHUNK.findall(value)
     plain = value.isascii() and not _LOOKS_ENCODED.search(value) and value == value.strip(" ")
     if not plain or any(len(chunk) >= MAX_LINE for chunk in chunks):
@@ -58,10 +61,20 @@ def unstructured(name: str, value: str) -> bytes:
 
 def address_list(name: str, addresses: Iterable[Address]) -> bytes:
     """A header of mailboxes. A non-ASCII local part is written as UTF-8 (RFC 6532)."""
+    addresses = list(addresses)
+    if len(addresses) == 1 and not addresses[0].name and len(spec := addresses[0].spec) + len(name) + 2 <= FOLD_AT:
+        return _short(name, spec)
     mailboxes = [_mailbox_chunks(address) for address in addresses]
     for chunks in mailboxes[:-1]:
         chunks[-1] += ","
     return _folded(name, [chunk for chunks in mailboxes for chunk in chunks])
+
+
+def _short(name: str, value: str) -> bytes:
+    """One line that needs no folding and no encoding; as `_folded` would write it."""
+    if not _FIELD_NAME.fullmatch(name):
+        raise ValueError(f"{name!a} is not a header name.")
+    return f"{name}: {value}\r\n".encode()
 
 
 def _mailbox_chunks(address: Address) -> list[str]:
