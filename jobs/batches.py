@@ -1,84 +1,45 @@
-"""How batches of claims become the parameters of named statements: one array per column, one row per claim."""
+"""Batches: jobs that come in one call, each accepted or refused on its own, and how they stand together later."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Sequence
 from uuid import UUID
 
-import msgspec
+from django.db.models import Count
+from django.db.models.functions import Now
+from uuid_utils.compat import uuid7
 
-from jobs.claims import Claim
-from jobs.settlements import Settlement
-from jobs.sql import run
-from jobs.states import Reason
+from jobs import intake
+from jobs.errors import NotFound, Refused
+from jobs.intake import Answer
+from jobs.models import Batch, Job
+from jobs.requests import JobRequest
+from jobs.states import Status
+
+MOST = 1_000  # jobs
 
 
-def as_claim(row: Any) -> Claim:
-    """A row of the claim statement, as what a worker holds."""
-    return Claim(
-        job_id=row.id,
-        token=row.claim,
-        dedupe_hash=bytes(row.dedupe_hash),
-        type=row.type,
-        payload=msgspec.json.decode(row.payload),
-        attempt=row.attempts,
-        max_attempts=row.max_attempts,
-        priority=row.priority,
-        provider=row.provider,
-        correlation_id=row.correlation_id,
-        claimed_at=row.claimed_at,
-        deaths=row.deaths,
+def accept(items: Sequence[JobRequest | Refused], *, owner_id: int, correlation_id: str) -> tuple[Batch, list[Answer]]:
+    """Accept what can be accepted; the answers in the order of the items, of which some may be refused already."""
+    batch_id = uuid7()
+    wanted = {number: item for number, item in enumerate(items) if isinstance(item, JobRequest)}
+    accepted = intake.accept_many(
+        list(wanted.values()), owner_id=owner_id, correlation_id=correlation_id, batch_id=batch_id
     )
-
-
-def as_json(value: Any) -> str | None:
-    """JSON text for a jsonb parameter."""
-    return None if value is None else msgspec.json.encode(value).decode()
-
-
-def job_keys(claims: Iterable[Claim]) -> dict[str, list[Any]]:
-    """What names these claims' jobs."""
-    claims = list(claims)
-    return {"ids": [c.job_id for c in claims], "claims": [c.token for c in claims]}
-
-
-def delivery_keys(claims: Iterable[Claim]) -> dict[str, list[Any]]:
-    """What names these claims' deliveries, in the order in which they are to be locked."""
-    claims = sorted(claims, key=lambda c: c.dedupe_hash)
-    return {"hashes": [c.dedupe_hash for c in claims], "claims": [c.token for c in claims]}
-
-
-def both_keys(claims: Iterable[Claim]) -> dict[str, list[Any]]:
-    """What names these claims' jobs and deliveries, in the order given."""
-    claims = list(claims)
-    return job_keys(claims) | {"hashes": [c.dedupe_hash for c in claims]}
-
-
-def tokens_from(statement: str, keys: dict[str, list[Any]]) -> set[int]:
-    """The tokens that a guarded statement moved; asks nobody when there is nothing to ask."""
-    return {row.claim for row in run(statement, **keys)} if keys["claims"] else set()
-
-
-def bury(dead: Sequence[tuple[UUID, int, Reason]]) -> None:
-    """Open a dead letter for each (job, token, reason)."""
-    if dead:
-        ids, tokens, reasons = zip(*dead, strict=True)
-        run("insert_dead_letters", ids=list(ids), claims=list(tokens), reasons=[r.value for r in reasons])
-
-
-def write_history(settlements: Sequence[Settlement]) -> None:
-    """Append what happened, whatever became of the state."""
-    run(
-        "insert_attempts",
-        ids=[s.claim.job_id for s in settlements],
-        claims=[s.claim.token for s in settlements],
-        numbers=[s.claim.attempt for s in settlements],
-        workers=[s.worker for s in settlements],
-        providers=[s.provider for s in settlements],
-        outcomes=[s.outcome.value for s in settlements],
-        kinds=[s.kind for s in settlements],
-        codes=[s.code for s in settlements],
-        details=[s.detail for s in settlements],
-        tooks=[float(s.took_seconds) for s in settlements],
+    found: dict[int, Answer] = dict(zip(wanted, accepted, strict=True))
+    answers = [found.get(number) or item for number, item in enumerate(items)]
+    rejected = sum(isinstance(answer, Refused) for answer in answers)
+    batch = Batch.objects.create(
+        id=batch_id, owner_id=owner_id, accepted=len(answers) - rejected, rejected=rejected, created_at=Now()
     )
+    return batch, answers  # type: ignore[return-value]
+
+
+def standing(batch_id: UUID, *, owner_id: int) -> tuple[Batch, dict[Status, int]]:
+    """The batch, and how many of its jobs have which status. Raises NotFound."""
+    batch = Batch.objects.filter(id=batch_id, owner_id=owner_id).first()
+    if batch is None:
+        raise NotFound
+    rows = Job.objects.filter(batch_id=batch_id).order_by().values_list("status").annotate(count=Count("*"))
+    return batch, Counter({Status(status): count for status, count in rows})

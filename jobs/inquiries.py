@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jobs import transitions
-from jobs.batches import as_claim
 from jobs.claims import Claim
+from jobs.columns import as_claim
 from jobs.database import move
 from jobs.settlements import Settlement
 from jobs.sql import run

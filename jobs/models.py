@@ -31,6 +31,7 @@ class Job(models.Model):
     priority = models.TextField(choices=_choices(Priority))
     status = models.TextField(choices=_choices(Status))
     accepted_as = models.TextField(choices=_choices(Status))  # the first answer, for replays
+    batch_id = models.UUIDField(null=True)  # of the call that brought it with others; no foreign key, as of old ones
     payload = models.JSONField(null=True)  # null once retention took the body
     recipients = models.JSONField(default=list)
     correlation_id = models.TextField()
@@ -87,6 +88,7 @@ class Job(models.Model):
         indexes = (
             models.Index(fields=("owner", "-id"), name="job_of_owner"),
             models.Index(fields=("owner", "status", "-id"), name="job_of_owner_by_status"),
+            models.Index(fields=("batch_id",), condition=Q(batch_id__isnull=False), name="job_of_batch"),
             models.Index(fields=("run_at",), condition=Q(status=Status.SCHEDULED.value), name="job_due"),
             models.Index(fields=("priority", "pushed_at"), condition=Q(status=Status.QUEUED.value), name="job_waiting"),
             models.Index(fields=("worker",), condition=Q(status=Status.RUNNING.value), name="job_running"),
@@ -97,6 +99,22 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.id}"
+
+
+class Batch(models.Model):
+    """Jobs that came in one call, and whose outcome is rolled up."""
+
+    id = models.UUIDField(primary_key=True)  # UUIDv7
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    accepted = models.SmallIntegerField()  # replays among them: they are jobs of an earlier call
+    rejected = models.SmallIntegerField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "batches"
+
+    def __str__(self) -> str:
+        return f"{self.accepted} jobs {self.id}"
 
 
 class Delivery(models.Model):

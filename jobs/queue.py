@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from operator import methodcaller
@@ -118,14 +118,33 @@ def ping() -> None:
 
 def push(waiting: Iterable[Waiting]) -> bool:
     """Ring for these jobs. Never raises: what is lost here, the reconciler finds (§4.7)."""
+    return _told(_pushes(waiting))
+
+
+def announce(waiting: Iterable[Waiting], *, owner_id: int, keys: Mapping[str, UUID]) -> bool:
+    """After the commit of new jobs: ring for these, and remember which idempotency key led to which. Never raises."""
+    ttl = tunables().idempotency_hours * 3600
+    return _told(
+        [
+            *_pushes(waiting),
+            *(methodcaller("set", _idem(owner_id, key), job_id.bytes, ex=ttl) for key, job_id in keys.items()),
+        ]
+    )
+
+
+def _pushes(waiting: Iterable[Waiting]) -> list[methodcaller]:
     by_priority: dict[str, list[bytes]] = defaultdict(list)
     for job_id, priority in waiting:
         by_priority[priority].append(job_id.bytes)
-    if not by_priority:
+    return [methodcaller("lpush", _list(name), *ids) for name, ids in by_priority.items()]
+
+
+def _told(commands: Sequence[methodcaller]) -> bool:
+    if not commands:
         return True
     try:
         with _asking() as client:
-            _ask_all(client, [methodcaller("lpush", _list(name), *ids) for name, ids in by_priority.items()])
+            _ask_all(client, commands)
     except Away as error:
         log.warning("push_failed", error=type(error).__name__)
         return False
@@ -170,7 +189,10 @@ def ask_gate(claims: Sequence[Claim]) -> set[int]:
     Never raises.
     """
     ttl = tunables().gate_ttl_seconds
-    setnx = [methodcaller("set", _gate(claim.dedupe_hash), claim.token, nx=True, get=True, ex=ttl) for claim in claims]
+    setnx = [
+        methodcaller("execute_command", "SET", _gate(claim.dedupe_hash), claim.token, "NX", "GET", "EX", ttl, get=True)
+        for claim in claims
+    ]
     try:
         with _asking() as client:
             answers = _ask_all(client, setnx, raise_on_error=False)
@@ -184,21 +206,12 @@ def remember_sent(hashes: Iterable[bytes]) -> None:
     ttl = tunables().gate_ttl_seconds
     try:
         with _asking() as client:
-            _ask_all(client, [methodcaller("set", _gate(dedupe_hash), SENT, ex=ttl) for dedupe_hash in hashes])
+            _ask_all(client, [methodcaller("execute_command", "SET", _gate(h), SENT, "EX", ttl) for h in hashes])
     except Away:
         return
 
 
 # ── The front door's memory ───────────────────────────────────────────────────────────────────
-
-
-def remember_key(owner_id: int, key: str, job_id: UUID) -> None:
-    """After the commit: this key led to this job. Never raises."""
-    try:
-        with _asking() as client:
-            client.set(_idem(owner_id, key), job_id.bytes, ex=tunables().idempotency_hours * 3600)
-    except Away:
-        return
 
 
 def recall_key(owner_id: int, key: str) -> UUID | None:

@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from jobs.batches import as_json, bury
 from jobs.claims import Waiting
+from jobs.columns import as_json, bury
 from jobs.database import move
 from jobs.sql import run
 from jobs.states import DeliveryState, Outcome, Reason, Status

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
+
+from msgspec import Struct
 
 from jobs.claims import Claim
 from jobs.states import Outcome, Reason, Resolution
@@ -12,8 +13,7 @@ from jobs.states import Outcome, Reason, Resolution
 REFUSALS = frozenset({Outcome.TRANSIENT, Outcome.PERMANENT, Outcome.INVALID})
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(Struct, frozen=True):
     """How one claim ended, and what the other side said."""
 
     claim: Claim
@@ -26,7 +26,7 @@ class Settlement:
     code: int | None = None
     detail: str = ""
     took_seconds: float = 0.0
-    result: dict[str, Any] = field(default_factory=dict)
+    result: dict[str, Any] = {}
     closes_as: Resolution = Resolution.LATE_REPLY  # what it makes of the claim's open unknown, if there is one
 
     @property

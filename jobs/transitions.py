@@ -4,19 +4,20 @@ A move is a guarded statement that names the state and the claim token it expect
 what really happened. Lock order everywhere: jobs by id, then deliveries by hash, in separate statements
 (PROTOCOL trace 2). Nothing here talks to Redis or to anyone else: jobs that should be pushed come back
 as `Waiting`, and the caller rings the bell after the commit. Taking jobs back from the dead is rescues.py; deciding
-dead letters is resolutions.py.
+dead letters is resolutions.py; letting jobs in is acceptance.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
-from jobs.batches import as_claim, as_json, both_keys, bury, delivery_keys, job_keys, tokens_from, write_history
 from jobs.claims import Claim, Waiting
-from jobs.database import move, single_statement
+from jobs.columns import as_claim, as_json, both_keys, bury, delivery_keys, job_keys, tokens_from, write_history
+from jobs.database import move
 from jobs.errors import TooLate
+from jobs.postgres.arrays import Texts, Uuids
 from jobs.settlements import REFUSALS, Settlement
 from jobs.sql import run
 from jobs.states import DeliveryState, Outcome, Reason, Resolution, Status
@@ -31,25 +32,13 @@ class Standing(NamedTuple):
     put_back: set[int]
 
 
-# ── Accept ────────────────────────────────────────────────────────────────────────────────────
-
-
-@single_statement
-def accept(**columns: Any) -> Any | None:
-    """Insert one job; its row (id, status, created_at, run_at), or None when its idempotency key is open already."""
-    columns["payload"] = as_json(columns["payload"])
-    columns["recipients"] = as_json(columns["recipients"])
-    rows = run("insert_job", **columns)
-    return rows[0] if rows else None
-
-
 # ── One trip: claim, gate, mark, settle ───────────────────────────────────────────────────────
 
 
 @move
 def claim(ids: Collection[UUID], *, worker: UUID) -> list[Claim]:
     """Take these jobs, as far as they are still queued. Expired ones end here."""
-    rows = run("claim", ids=list(ids), worker=worker)
+    rows = run("claim", ids=Uuids(ids), worker=worker)
     return [as_claim(row) for row in rows if row.status == Status.RUNNING]
 
 
@@ -105,7 +94,7 @@ def mark(marks: Sequence[tuple[Claim, str]]) -> set[int]:
     """Commit the dot mark for (claim, provider) pairs. Tokens that do not come back must not write the dot."""
     provider_of = {c.token: provider for c, provider in marks}
     keys = delivery_keys(c for c, _ in marks)
-    return tokens_from("mark", keys | {"providers": [provider_of[token] for token in keys["claims"]]})
+    return tokens_from("mark", keys | {"providers": Texts(provider_of[token] for token in keys["claims"])})
 
 
 def _put_back_jobs(claims: Sequence[Claim], *, wait_seconds: float) -> set[int]:
@@ -131,10 +120,10 @@ def take_mark_back(claims: Sequence[Claim]) -> set[int]:
     return tokens_from("take_mark_back", delivery_keys(claims))
 
 
-def lock_jobs(claims: Sequence[Claim]) -> None:
-    """Lock these claims' jobs first, where several moves share one transaction."""
-    if claims:
-        run("lock_jobs", ids=[c.job_id for c in claims])
+def lock_jobs(claims: Sequence[Claim]) -> set[int]:
+    """Lock these claims' jobs first, where several moves share one transaction; the tokens that still run them."""
+    rows = run("lock_jobs", ids=Uuids(c.job_id for c in claims)) if claims else []
+    return {row.claim for row in rows if row.status == Status.RUNNING}
 
 
 @move
@@ -145,8 +134,8 @@ def settle(settlements: Sequence[Settlement]) -> dict[int, Status]:
     other side said, the state stays.
     """
     settlements = sorted(settlements, key=lambda s: s.claim.dedupe_hash)  # the lock order of deliveries
-    lock_jobs([s.claim for s in settlements])
-    moved = _settle_sent([s for s in settlements if s.outcome is Outcome.SENT])
+    still_running = lock_jobs([s.claim for s in settlements])
+    moved = _settle_sent([s for s in settlements if s.outcome is Outcome.SENT], still_running)
     moved |= _settle_refused([s for s in settlements if s.outcome in REFUSALS])
     moved |= _settle_unanswered([s for s in settlements if s.outcome is Outcome.UNKNOWN])
     write_history(settlements)
@@ -159,12 +148,13 @@ def adoptable(settlements: Sequence[Settlement]) -> set[int]:
     return tokens_from("adoptable", keys | {"workers": [s.worker for s in settlements]})
 
 
-def _settle_sent(settlements: Sequence[Settlement]) -> dict[int, Status]:
+def _settle_sent(settlements: Sequence[Settlement], still_running: Collection[int]) -> dict[int, Status]:
+    """Only a claim that runs no more can have an open unknown to answer."""
     sent = tokens_from("sent_deliveries", delivery_keys(s.claim for s in settlements))
     ours = [s for s in settlements if s.claim.token in sent]
     if ours:
-        run("sent_jobs", **job_keys(s.claim for s in ours), results=[as_json(s.result) for s in ours])
-        _close_dead_letters(ours)
+        run("sent_jobs", **job_keys(s.claim for s in ours), results=Texts(as_json(s.result) for s in ours))
+        _close_dead_letters([s for s in ours if s.claim.token not in still_running])
     return dict.fromkeys(sent, Status.COMPLETED)
 
 
@@ -200,10 +190,12 @@ def _tell_dead_letters(refused: Sequence[tuple[Settlement, Status]]) -> None:
 
 
 def _close_dead_letters(answered: Sequence[Settlement]) -> None:
+    if not answered:
+        return
     run(
         "close_dead_letters",
         **job_keys(s.claim for s in answered),
-        resolutions=[s.closes_as.value for s in answered],
+        resolutions=Texts(s.closes_as.value for s in answered),
     )
 
 

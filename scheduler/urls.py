@@ -52,8 +52,8 @@ handler400, handler403, handler404, handler500 = bad_request, forbidden, unknown
 schema = SpectacularJSONAPIView.as_view(content_negotiation_class=OneKind, renderer_classes=[OpenApiJsonRenderer2])
 
 urlpatterns: list[Any] = [
-    path("", RedirectView.as_view(url="/docs")),
     path("", include("jobs.api.urls")),
+    path("", RedirectView.as_view(url="/docs")),
     path("health", health.HealthView.as_view(), name="health"),
     path("health/live", health.LiveView.as_view(), name="health_live"),
     path("health/ready", health.ReadyView.as_view(), name="health_ready"),

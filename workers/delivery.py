@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from uuid import UUID
 
 import structlog
@@ -29,6 +30,10 @@ from workers.channels.base import Channel, Receipt
 from workers.recorder import MarkUncertain, Recorder
 
 log = structlog.get_logger(__name__)
+
+
+_processed = cache(lambda status, kind: JOBS_PROCESSED.labels(status=status.value, type=kind))  # `labels` is slow
+_duration = cache(lambda kind: JOB_DURATION.labels(type=kind))
 
 
 async def _at_once() -> None: ...
@@ -161,8 +166,8 @@ class Delivery:
         if outcome.outcome is Outcome.UNKNOWN:
             SEND_UNKNOWN.inc()
         if status is not None:
-            JOBS_PROCESSED.labels(status=status.value, type=kind).inc()
-            JOB_DURATION.labels(type=kind).observe(outcome.took_seconds)
+            _processed(status, kind).inc()
+            _duration(kind).observe(outcome.took_seconds)
         if status in FINAL:
             JOB_RETRIES.observe(self.claim.attempt)
         log.info(

@@ -17,13 +17,13 @@ import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from jobs.settlements import Settlement
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from jobs.claims import Claim
 
-CHUNK_PATIENCE_SECONDS = 0.05
+CHUNK_PATIENCE_SECONDS = 0.01
 
 
 class Slots:

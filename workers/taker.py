@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -34,8 +35,10 @@ SHORTEST_LISTEN_SECONDS = 0.01  # 0 would be for ever
 POLL_SECONDS = 0.25  # between looks into PostgreSQL while Redis is away, or has just been
 RETRY_SECONDS = 0.5  # before Redis is tried again
 RETURN_SECONDS = 1.5  # from then on: Redis may be back, and who does not know it yet rings for nobody
-GATHER_SECONDS = 0.02  # after a small take: what comes meanwhile is claimed together, for the price of one
+GATHER_SECONDS = 0.02  # after a small take: what comes meanwhile is claimed together, for the price of one …
+BRISK_JOBS, BRISK_SECONDS = 32, 0.25  # … when jobs come as fast as this; else each is taken up at once
 SMALL_TAKE = 8  # jobs; a larger one has gathered already, and one that fills all slots has to wait anyway
+LARGEST_TAKE = 100  # jobs; more would spare little, and other workers wait for the same bell
 REST_SECONDS = 0.5  # after PostgreSQL said nothing
 SWEEP_SECONDS = 5.0
 LONGEST_SILENCE_SECONDS = 5.0  # of the bell, before PostgreSQL is asked whether it should have rung
@@ -67,6 +70,7 @@ class Taker:
         self._stopping = threading.Event()
         self._sweep_at = 0.0
         self._gathers_until = 0.0
+        self._taken_at: deque[float] = deque(maxlen=BRISK_JOBS)
         self._redis_back_at = 0.0
         self._ask_at = time.monotonic() + LONGEST_SILENCE_SECONDS
 
@@ -91,7 +95,7 @@ class Taker:
             self._stopping.wait(self._gathers_until - time.monotonic())
             free = self._slots.wait_free(timeout=LISTEN_SECONDS)
             if free > 0 and not self._stopping.is_set():
-                self._take(free)
+                self._take(min(free, LARGEST_TAKE))
         except DatabaseError as error:
             log.warning("postgres_away", error=type(error).__name__, exc_info=not is_away(error))
             self._pulse.trouble("taker", f"PostgreSQL: {type(error).__name__}")
@@ -103,10 +107,15 @@ class Taker:
     def _take(self, free: int) -> None:
         claims = self._claim_by_bell(free) if self._hears_the_bell() else self._claim_by_asking(free)
         if claims:
-            if len(claims) < min(free, SMALL_TAKE):
+            if self._is_brisk(len(claims)) and len(claims) < min(free, SMALL_TAKE):
                 self._gathers_until = time.monotonic() + GATHER_SECONDS
             self._slots.hold(claims)
             self._let_in(claims)
+
+    def _is_brisk(self, taken: int) -> bool:
+        now = time.monotonic()
+        self._taken_at.extend([now] * taken)
+        return len(self._taken_at) == BRISK_JOBS and now - self._taken_at[0] < BRISK_SECONDS
 
     def _hears_the_bell(self) -> bool:
         """Not while Redis is away, nor after a long silence: a Redis that takes no more pushes (out of memory,

@@ -23,6 +23,7 @@ from jobs.claims import Claim
 from jobs.conf import Tunables, tunables
 from jobs.database import fingerprint
 from jobs.postgres.base import while_waiting
+from workers.channels.base import Channel
 from workers.channels.registry import channels
 from workers.delivery import Delivery
 from workers.heartbeat import Heartbeat
@@ -37,13 +38,22 @@ Over = asyncio.Future[None]  # done when a thread has ended
 log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 1.0
+TURN_SECONDS = 0.002  # of preparing messages, before the others go on
 HAND_BACK_SECONDS = 5.0  # for the last commits, after trips were cancelled
 
 
 class Worker:
     """`run` returns the exit code: 0 after a drain, 1 when a part of it died."""
 
-    def __init__(self, *, priorities: Sequence[str], concurrency: int, conf: Tunables | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        priorities: Sequence[str],
+        concurrency: int,
+        conf: Tunables | None = None,
+        channels: Callable[[], dict[str, Channel]] = channels,
+    ) -> None:
+        """`channels` is asked for fresh ones once the loop runs."""
         conf = conf or tunables()
         self.id: UUID = uuid7()  # new with every process: a restarted one must not beat for the dead (trace 6)
         self._conf = conf
@@ -71,6 +81,7 @@ class Worker:
             conf=conf,
             journals=journals,
         )
+        self._make_channels = channels
         self._trips: set[asyncio.Task[None]] = set()
         self._is_closed = False  # no trip sets out any more
         self._has_failed = False
@@ -93,7 +104,8 @@ class Worker:
         self._stop = asyncio.Event()
         self._leave_now = asyncio.Event()
         self._turnstile = asyncio.Lock()
-        self._channels = channels()
+        self._turned_at = 0.0
+        self._channels = self._make_channels()
         self._listen_to_signals()
         if follow is not None:
             self._loop.add_reader(follow, self._parent_gone, follow)
@@ -151,10 +163,13 @@ class Worker:
             trip.add_done_callback(partial(self._trip_over, claim.token))
 
     async def _next_turn(self) -> None:
-        """One preparation per turn of the loop: between two of them all who are under way go on, and the loop lives."""
+        """Preparations one after the other: when they have taken the loop for a while, all who are under way go on
+        before the next, and the loop lives."""
         async with self._turnstile:
-            await asyncio.sleep(0)
-            self.pulse.tick("loop")
+            if self._loop.time() - self._turned_at >= TURN_SECONDS:
+                await asyncio.sleep(0)
+                self.pulse.tick("loop")
+                self._turned_at = self._loop.time()
 
     def _trip_over(self, token: int, trip: asyncio.Task[None]) -> None:
         self._trips.discard(trip)

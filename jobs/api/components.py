@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from jobs import payloads, requests
-from jobs.api import auth, problems, selections, shapes
+from jobs import batches, payloads, requests
+from jobs.api import auth, batch_shapes, problems, selections, shapes
 from jobs.api.schema import OPTIONAL_BODY
 
 REF = "#/components/schemas/{name}"
@@ -17,6 +17,8 @@ ANSWERS = (
     auth.Tokens,
     problems.Problem,
     shapes.AcceptedJob,
+    batch_shapes.AcceptedBatch,
+    batch_shapes.Batch,
     shapes.Job,
     shapes.JobPage,
     shapes.DeadLetter,
@@ -79,6 +81,10 @@ def _new_jobs(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     short["title"] = "A welcome email, deduplicated on exactly these two"
     return {
         "NewJob": {"description": "A job and its options.", "anyOf": [*typed, short, *nested]},
+        "NewBatch": _object(
+            {"jobs": {"type": "array", "items": {}, "minItems": 1, "maxItems": batches.MOST}},
+            description="Many jobs. Each is a NewJob; one that is not is refused alone, with its index.",
+        ),
         "NamedJob": {
             "description": "The same, with `name` for `type`.",
             "anyOf": [*named, {"$ref": REF.format(name="NewJob")}],
@@ -87,11 +93,16 @@ def _new_jobs(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _job(required: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    return _object(required, options)
+
+
+def _object(required: dict[str, Any], optional: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": required | options,
+        "properties": required | (optional or {}),
         "required": list(required),
         "additionalProperties": False,
+        **more,
     }
 
 

@@ -20,6 +20,14 @@ JOBS: dict[str, Any] = {
     },
     "type inside the payload": {"payload": {"type": "email"} | EMAIL},
 }
+BATCHES: dict[str, Any] = {
+    "two emails": {
+        "jobs": [
+            {"type": "email", "payload": EMAIL, "idempotency_key": "invoice-2031-0042"},
+            {"type": "email", "payload": EMAIL | {"to": "bob@example.org"}, "idempotency_key": "invoice-2031-0043"},
+        ]
+    }
+}
 NAMED_JOBS: dict[str, Any] = {"email": {"name": "email", "payload": EMAIL}}
 DECISIONS: dict[str, Any] = {
     "it arrived": {"decision": "mark_sent", "note": "Ann says that she has it."},

@@ -40,6 +40,11 @@ def read_job(request: HttpRequest) -> Any:
     return body
 
 
+def read_batch(request: HttpRequest) -> Any:
+    """Many jobs in one body of at most MAX_ATTACHMENT_BODY_BYTES."""
+    return decode(read_bytes(request, limit=tunables().max_attachment_body_bytes))
+
+
 def read_shape(request: HttpRequest, shape: type[S], *, empty: S | None = None) -> S:
     """The body as this shape; an empty one is `empty`, if given. Raises InvalidRequest naming all that does not fit."""
     raw = read_bytes(request, limit=tunables().max_body_bytes)

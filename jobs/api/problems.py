@@ -53,21 +53,32 @@ def problem(
     retry_after: int | None = None,
 ) -> HttpResponse:
     """The answer to a request that is refused or that failed; `retry_after` in seconds."""
-    body = Problem(
-        type="about:blank",  # RFC 9457 §4.2.1: the title is the status's phrase
-        title=HTTPStatus(status).phrase,
-        status=status,
-        detail=detail,
-        code=code,
-        correlation_id=getattr(request, "correlation_id", None),
-        errors=fields or {},
-    )
+    body = _problem(status, code, detail, fields or {}, getattr(request, "correlation_id", None))
     response = HttpResponse(msgspec.json.encode(body), status=status, content_type=MEDIA_TYPE)
     if status == HTTPStatus.UNAUTHORIZED:
         response["WWW-Authenticate"] = "Bearer"  # RFC 9110 §11.6.1: a 401 names the scheme
     if retry_after is not None:
         response["Retry-After"] = str(retry_after)
     return response
+
+
+def of_refusal(error: Refused) -> Problem:
+    """The same about one of many, inside an answer about all."""
+    return _problem(error.status, error.code, error.detail, error.fields)
+
+
+def _problem(
+    status: int, code: str, detail: str, fields: dict[str, list[str]], correlation_id: str | None = None
+) -> Problem:
+    return Problem(
+        type="about:blank",  # RFC 9457 §4.2.1: the title is the status's phrase
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        correlation_id=correlation_id,
+        errors=fields,
+    )
 
 
 def answer(error: Exception, context: dict[str, Any]) -> HttpResponse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from jobs.api import auth, bulk_decisions, dead_letters, jobs, workers
+from jobs.api import auth, batches, bulk_decisions, dead_letters, jobs, workers
 
 urlpatterns = [
     path("signup", auth.SignupView.as_view(), name="signup"),
@@ -13,6 +13,8 @@ urlpatterns = [
     path("addJob", jobs.AddJobView.as_view(), name="add_job"),
     path("submit_job", jobs.SubmitJobView.as_view(), name="submit_job"),
     path("jobs", jobs.JobsView.as_view(), name="jobs"),
+    path("jobs/batch", batches.BatchesView.as_view(), name="create_batch"),
+    path("batches/<uuid:id>", batches.BatchView.as_view(), name="batch"),
     path("jobs/<uuid:id>", jobs.JobView.as_view(), name="job"),
     path("jobs/<uuid:id>/cancel", jobs.CancelJobView.as_view(), name="cancel_job"),
     path("failedJobs", dead_letters.DeadLettersView.as_view(), name="dead_letters"),

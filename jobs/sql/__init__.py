@@ -23,8 +23,8 @@ from psycopg.rows import namedtuple_row
 # The road of one email: prepared, and planned every few seconds. The others, which are rarer, each time.
 KEPT = frozenset(
     {
-        *("insert_job", "claim", "gate", "mark", "lock_jobs", "sent_deliveries", "sent_jobs"),
-        *("close_dead_letters", "insert_attempts", "beat"),
+        *("insert_jobs", "claim", "gate", "mark", "lock_jobs", "sent_deliveries", "sent_jobs"),
+        *("close_dead_letters", "insert_attempts", "beat", "first_answers"),
     }
 )
 STATEMENTS = {path.stem: path.read_text() for path in sorted(Path(__file__).parent.glob("*.sql"))}

@@ -49,10 +49,10 @@ def test_whatever_a_client_accepts_it_gets_json(caller, accept):
 
 @pytest.mark.parametrize("error", [OperationalError("gone"), InterfaceError("closed")])
 def test_without_postgresql_nothing_is_accepted_and_the_client_asks_again(caller, monkeypatch, error):
-    def away(**columns):
+    def away(jobs, **common):
         raise error
 
-    monkeypatch.setattr(intake.transitions, "accept", away)
+    monkeypatch.setattr(intake.acceptance, "accept", away)
 
     answer = caller.post("/addJob", {"email": "ann@example.org", "name": "Ann"})
 
@@ -69,7 +69,7 @@ def test_a_failure_of_ours_tells_the_client_nothing_and_the_log_everything(
         raise RuntimeError("secret detail")
 
     settings.DEBUG = debug
-    monkeypatch.setattr(intake.transitions, "accept", fail)
+    monkeypatch.setattr(intake.acceptance, "accept", fail)
     caller.client.raise_request_exception = False
     caplog.set_level(logging.ERROR)
 

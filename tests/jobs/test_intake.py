@@ -20,7 +20,7 @@ def accept(body, owner_id, key=None):
 def test_the_row_is_there_before_the_bell_rings(owner_id, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        queue, "push", lambda waiting: seen.extend(Job.objects.get(id=w.job_id).status for w in waiting)
+        queue, "announce", lambda waiting, **_: seen.extend(Job.objects.get(id=w.job_id).status for w in waiting)
     )
 
     accept(BODY, owner_id)
@@ -64,9 +64,11 @@ def test_a_key_whose_window_closed_is_free_again(owner_id):
 
 def test_a_window_that_closes_between_two_looks_is_no_riddle(owner_id, monkeypatch):
     """The insert met the open key, the look at its row did not find it any more: the insert is tried again."""
-    insert = intake.transitions.accept
-    answers = iter([None])
-    monkeypatch.setattr(intake.transitions, "accept", lambda **columns: next(answers, None) or insert(**columns))
+    insert = intake.acceptance.accept
+    nothing = [{}]
+    monkeypatch.setattr(
+        intake.acceptance, "accept", lambda jobs, **common: nothing.pop() if nothing else insert(jobs, **common)
+    )
 
     assert not accept(BODY, owner_id, key="k").is_replay
 
@@ -88,9 +90,11 @@ def test_another_body_is_refused_whether_redis_or_the_row_remembers(owner_id, mo
 
 
 def test_a_scheduled_job_waits_without_a_bell(owner_id, monkeypatch):
-    monkeypatch.setattr(queue, "push", lambda waiting: pytest.fail("rang for a job that is not due"))
+    rung = []
+    monkeypatch.setattr(queue, "announce", lambda waiting, **_: rung.extend(waiting))
 
     assert accept(BODY | {"delay_seconds": 3600}, owner_id).status is Status.SCHEDULED
+    assert rung == []
 
 
 def hash_of(answer):

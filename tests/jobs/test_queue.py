@@ -147,7 +147,7 @@ def test_a_key_is_remembered_for_its_owner_alone(bell, tunables):
     tunables(idempotency_hours=2)
     job_id = uuid4()
 
-    queue.remember_key(1, "key\n with anything ü", job_id)
+    queue.announce([], owner_id=1, keys={"key\n with anything ü": job_id})
 
     assert queue.recall_key(1, "key\n with anything ü") == job_id
     assert queue.recall_key(2, "key\n with anything ü") is None
@@ -157,8 +157,17 @@ def test_a_key_is_remembered_for_its_owner_alone(bell, tunables):
     assert b"anything" not in name, "keys may name people"
 
 
+def test_new_jobs_are_rung_for_and_their_keys_remembered_in_one_go(bell):
+    jobs = waiting()
+
+    assert queue.announce(jobs, owner_id=1, keys={"a": jobs[0].job_id, "b": jobs[-1].job_id})
+
+    assert [queue.recall_key(1, key) for key in ("a", "b", "c")] == [jobs[0].job_id, jobs[-1].job_id, None]
+    assert sum(queue.depths().values()) == len(jobs)
+
+
 def test_a_memory_that_is_no_id_is_none(bell):
-    queue.remember_key(1, "k", uuid4())
+    queue.announce([], owner_id=1, keys={"k": uuid4()})
     bell.set(bell.keys()[0], b"rubbish")
 
     assert queue.recall_key(1, "k") is None
@@ -170,7 +179,7 @@ WITHOUT = {
     "push": lambda: queue.push(waiting()) is False,
     "ask_gate": lambda: queue.ask_gate([claim()]) == set(),
     "remember_sent": lambda: queue.remember_sent([bytes(16)]) is None,
-    "remember_key": lambda: queue.remember_key(1, "k", uuid4()) is None,
+    "announce": lambda: queue.announce(waiting(), owner_id=1, keys={"k": uuid4()}) is False,
     "recall_key": lambda: queue.recall_key(1, "k") is None,
 }
 WITH = {

@@ -216,7 +216,7 @@ def assert_all_moves_work() -> None:
     queue.remember_sent([claim.dedupe_hash for claim in claims[:10]])
     assert queue.ask_gate(claims) == set(range(10))
 
-    queue.remember_key(1, "k", key_of)
+    assert queue.announce([], owner_id=1, keys={"k": key_of})
     assert queue.recall_key(1, "k") == key_of
     assert queue.recall_key(2, "k") is None
 
@@ -226,7 +226,7 @@ def assert_it_is_away() -> None:
     assert not queue.push([Waiting(uuid4(), "default")])
     assert queue.ask_gate([claim(1)]) == set()
     queue.remember_sent([bytes(16)])
-    queue.remember_key(1, "k", uuid4())
+    assert not queue.announce([], owner_id=1, keys={"k": uuid4()})
     assert queue.recall_key(1, "k") is None
     for call in (queue.ping, queue.depths, lambda: queue.take(PRIORITIES, limit=1, timeout_seconds=0.1)):
         with pytest.raises(queue.Away):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
 from django.db import OperationalError
+from msgspec.structs import replace
 
 from jobs.models import Attempt
 from jobs.states import Decision, Outcome

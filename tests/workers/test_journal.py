@@ -6,11 +6,11 @@ import os
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from jobs.claims import Claim

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 from threading import Event
 
 import pytest
 from django.db import connection
+from msgspec.structs import replace
 
 from jobs import queue
 from jobs.errors import ClaimLost

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 
 import pytest
 from django.db import OperationalError
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from jobs import queue, transitions
@@ -83,7 +83,8 @@ def suspect(**columns):
     return job_id
 
 
-def test_what_is_rung_for_right_after_a_take_is_claimed_together(a_taker):
+def test_when_jobs_come_briskly_what_is_rung_for_right_after_a_take_is_claimed_together(a_taker, monkeypatch):
+    monkeypatch.setattr(module, "BRISK_JOBS", 1)
     taker, first = a_taker(), rung()
     waits, go_on = threading.Event(), threading.Event()
     taker._stopping.wait = lambda seconds: seconds > 0 and (waits.set(), go_on.wait(30))
@@ -97,6 +98,18 @@ def test_what_is_rung_for_right_after_a_take_is_claimed_together(a_taker):
     assert taker.jobs()[0] == first
     assert sorted(taker.jobs()[1:]) == sorted(others)
     assert len({tuple(row) for row in build.sql("SELECT xmin::text FROM jobs_delivery")}) == 2
+
+
+def test_jobs_that_come_now_and_then_are_taken_up_at_once(a_taker):
+    taker, waits = a_taker(), []
+    taker._stopping.wait = lambda seconds: seconds > 0 and waits.append(seconds)
+    taker.start()
+
+    for count in range(1, 4):
+        rung()
+        until(lambda: len(taker.jobs()) == count)  # noqa: B023
+
+    assert waits == []
 
 
 # ── Quarantine ────────────────────────────────────────────────────────────────────────────────

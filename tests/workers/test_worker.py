@@ -26,7 +26,12 @@ from workers.recorder import Group
 class RunningWorker(module.Worker):
     def __init__(self, channel, *, concurrency: int = 10, follow: int | None = None, **conf: float) -> None:
         given = {"drain_seconds": 30.0, "heartbeat_seconds": 0.05}
-        super().__init__(priorities=list(Priority), concurrency=concurrency, conf=replace(tunables(), **given | conf))
+        super().__init__(
+            priorities=list(Priority),
+            concurrency=concurrency,
+            conf=replace(tunables(), **given | conf),
+            channels=lambda: {"email": channel},
+        )
         self.channel = channel
         self.code: int | None = None
         self.thread = threading.Thread(target=self._keep_code, args=[follow], name="worker")
@@ -56,7 +61,6 @@ def a_worker(no_thread_stays, committed, bell, monkeypatch):
     started = []
 
     def start(channel, **how):
-        monkeypatch.setattr(module, "channels", lambda: {"email": channel})
         started.append(RunningWorker(channel, **how))
         return started[-1]
 
@@ -106,7 +110,9 @@ def test_no_more_trips_are_under_way_than_it_has_slots(a_worker):
     until(lambda: len(channel.outbox) == 8)
 
 
-def test_between_two_long_preparations_the_loop_gives_a_sign_of_life(a_worker):
+def test_between_two_long_preparations_the_loop_gives_a_sign_of_life(a_worker, monkeypatch):
+    monkeypatch.setattr(module, "TURN_SECONDS", 0.0)
+
     class Laborious(CalmChannel):
         def on_prepare(self):
             (loop,) = (part for part in worker.pulse.parts() if part.name == "loop")

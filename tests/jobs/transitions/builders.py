@@ -15,7 +15,7 @@ from django.db import connection
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from jobs import rescues, resolutions, transitions
+from jobs import acceptance, rescues, resolutions, transitions
 from jobs.claims import Claim
 from jobs.models import Attempt, DeadLetter, Delivery, Job
 from jobs.settlements import Settlement
@@ -37,16 +37,15 @@ def a_job(*, key: str | None = None, **columns: Any) -> UUID:
     """An accepted job, waiting unless `run_at` or `delay_seconds` say otherwise. Same `key`: same delivery row."""
     job_id = uuid7()
     defaults: dict[str, Any] = {
-        "owner_id": columns.get("owner_id") or an_owner().pk,
+        "id": job_id,
         "type": "email",
         "priority": "default",
         "payload": {"to": ["ann@example.org"], "subject": "Hello"},
         "recipients": ["ann@example.org"],
-        "correlation_id": "c-1",
         "idempotency_key": None,
-        "fingerprint": b"\1" * 16,
+        "fingerprint": bytes(16).hex(),
         "dedupe_key": key,
-        "dedupe_hash": hash_of(key or str(job_id)),
+        "dedupe_hash": hash_of(key or str(job_id)).hex(),
         "max_attempts": 5,
         "run_at": None,
         "delay_seconds": None,
@@ -54,7 +53,10 @@ def a_job(*, key: str | None = None, **columns: Any) -> UUID:
         "on_unknown": OnUnknown.HOLD.value,
         "provider": None,
     }
-    assert transitions.accept(**defaults | {"id": job_id} | columns)
+    owner_id = columns.pop("owner_id", None) or an_owner().pk
+    correlation_id = columns.pop("correlation_id", "c-1")
+    columns = {name: value.hex() if isinstance(value, bytes) else value for name, value in columns.items()}
+    assert acceptance.accept([defaults | columns], owner_id=owner_id, correlation_id=correlation_id)
     return job_id
 
 

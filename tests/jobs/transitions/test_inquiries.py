@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from datetime import datetime
 
 import pytest
 from django.db import transaction
+from msgspec.structs import replace
 
 from jobs import inquiries, transitions
 from jobs.inquiries import Answer, Inquiry

@@ -1,4 +1,4 @@
-"""The one move without a transaction of its own: a job is accepted by one statement, which happens or does not."""
+"""The one move without a transaction of its own: jobs are accepted by one statement, which happens or does not."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import psycopg
 import pytest
 from django.db import connection
 
-from jobs import transitions
+from jobs import acceptance, inquiries, rescues, resolutions, transitions
 from tests.jobs.transitions import builders as build
 
+MOVES = (acceptance, transitions, rescues, resolutions, inquiries)
 IDLE = psycopg.pq.TransactionStatus.IDLE
 
 
@@ -31,5 +32,7 @@ def test_a_job_is_accepted_by_one_statement(monkeypatch):
     assert connection.connection.info.transaction_status is IDLE
 
 
-def test_no_other_move_may_come_late():
-    assert re.findall(r"@single_statement\ndef (\w+)", inspect.getsource(transitions)) == ["accept"]
+def test_no_other_move_may_come_late_and_a_look_moves_nothing():
+    alone = [re.findall(r"@single_statement\ndef (\w+)", inspect.getsource(module)) for module in MOVES]
+
+    assert alone == [["accept", "first_answers"], [], [], [], []]

@@ -25,7 +25,7 @@ import psycopg
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from jobs import inquiries, rescues, resolutions, transitions
+from jobs import acceptance, inquiries, rescues, resolutions, transitions
 from jobs.sql import KEPT, STATEMENTS
 from jobs.states import Decision, Outcome, Resolution
 from tests.jobs.transitions.builders import (
@@ -53,7 +53,7 @@ ROWS = 20_000
 
 KEYS = {"jobs_job_pkey", "jobs_delivery_pkey", "jobs_deadletter_pkey", "deadletter_once_per_episode"}
 BY_KEY = {  # the hot path, and people: rows are named, and found by their name
-    *("insert_job", "claim", "gate", "gate_standing", "duplicate", "hold", "put_back_jobs", "release_claimed"),
+    *("insert_jobs", "claim", "gate", "gate_standing", "duplicate", "hold", "put_back_jobs", "release_claimed"),
     *("mark", "acquit", "take_mark_back", "unmark_deliveries", "unmark_jobs", "lock_jobs", "adoptable"),
     *("sent_deliveries", "sent_jobs", "refused_deliveries", "refused_jobs"),
     *("unanswered_deliveries", "unanswered_jobs", "close_dead_letters", "insert_dead_letters", "insert_attempts"),
@@ -63,6 +63,7 @@ BY_KEY = {  # the hot path, and people: rows are named, and found by their name
 }
 BY_INDEX = {  # found by state: each by the index that was made for it
     "cancel": {"job_of_owner"},
+    "first_answers": {"job_idempotency_key"},
     "waiting_ids": {"job_waiting"},
     "promote": {"job_due"},
     "repush": {"job_waiting"},
@@ -267,6 +268,7 @@ def play_everything() -> None:
     transitions.take_mark_back([marked()])
     rescue(WORKER)
     transitions.cancel(a_job(), owner_id=an_owner().pk)
+    acceptance.first_answers(["k"], owner_id=an_owner().pk)
     rescues.own_running(WORKER)
     inquiries.claim_due("main", waits=(0.0, 30.0), patience_seconds=600.0, limit=5)
     decide_everything()
@@ -323,7 +325,9 @@ def test_plans_are_generic_and_those_of_the_hot_path_are_kept(committed):
     connection.close()
 
     assert sql("SHOW plan_cache_mode") == [("force_generic_plan",)]
-    settle(marked(), Outcome.SENT)
+    for claim in (marked(), unknown()):
+        settle(claim, Outcome.SENT)
+    acceptance.first_answers(["k"], owner_id=an_owner().pk)
     transitions.promote(limit=1)
     kept = sql("SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE generic_plans > 0")
     assert len(kept) == len(KEPT - {"beat"})

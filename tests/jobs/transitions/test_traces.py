@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from django.db import DatabaseError, transaction
 
-from jobs import batches, intake, queue, requests, rescues, resolutions, transitions
+from jobs import columns, intake, queue, requests, rescues, resolutions, transitions
 from jobs.errors import TooLate
 from jobs.models import DeadLetter, Delivery, Job
 from jobs.states import Decision, Outcome
@@ -261,7 +261,7 @@ def test_trace_8_a_decision_between_the_look_and_the_hold_leaves_nobody_held_for
     """J1's gate reads `unknown`; operator: mark_sent, wakes all held (none yet); J1 held; nobody wakes it."""
     first = unknown(key="k")
     second = claimed(key="k", worker=OTHER_WORKER)
-    pause = Pause(monkeypatch, batches, "hold")
+    pause = Pause(monkeypatch, columns, "hold")
     with others() as them:
         at_gate = them.start(gate, second)
         pause.wait()
