@@ -7,10 +7,10 @@ RUN_OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(SMTP_PORT),--smtp-port $(SMTP_
 	$(if $(WORKERS),--workers $(WORKERS)) $(if $(METRICS_PORT),--metrics-port $(METRICS_PORT)) $(if $(DATA),--data '$(DATA)') $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run audit torture soak test test-fast lint clean
+.PHONY: help run audit torture soak bench bench-quick test test-fast lint clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 run:  ## start everything locally and send a first email (PORT=8000 SMTP_PORT=1025 METRICS_PORT=9091 WORKERS=1 DATA=.local PYTHON=…)
 	@$(INSTALL) requirements-local.txt
@@ -31,6 +31,14 @@ torture:  ## the proof: kill, cut off and lie to a whole Sendonce, then compare 
 soak:  ## 30 minutes under a steady load with worker restarts; finds what grows (ARGS='--minutes 5 --rate 50'; ARGS=--help)
 	@$(INSTALL) requirements-local.txt
 	@DEBUG=true exec .venv/bin/python -m scheduler.embedded.foreground manage.py soak $(ARGS)
+
+bench:  ## measure beside Celery, Dramatiq, pgqueuer, Procrastinate and stock DRF (ARGS='--only drain,mail'; ARGS=--help)
+	@$(INSTALL) requirements-local.txt
+	@$(INSTALL) benchmarks/peers/requirements.txt .local/peers
+	@exec .venv/bin/python -m scheduler.embedded.foreground -m benchmarks $(ARGS)
+
+bench-quick:  ## the same in three minutes: enough to see a change
+	@$(MAKE) --no-print-directory bench ARGS='--quick $(ARGS)'
 
 test:  ## all tests, on servers of their own (ARGS='-k gate' picks some)
 	@$(INSTALL) requirements-dev.txt

@@ -1,6 +1,7 @@
 """Makes `.venv` and installs what `make run` or `make test` needs; does nothing when that is there already.
 
     python3 scheduler/embedded/install.py requirements-local.txt
+    python3 scheduler/embedded/install.py benchmarks/peers/requirements.txt .local/peers
 
 Runs before anything is installed, with whatever Python the machine has: standard library only.
 """
@@ -52,19 +53,19 @@ class CannotInstall(Exception):
     """Why, and the remedy, for the person at the terminal."""
 
 
-def main(requirements: str) -> None:
+def main(requirements: str, into: Path = VENV) -> None:
     started = time.monotonic()
     _check_ground()
     with (LOCAL / "install.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # `make run` and `make test` may start side by side
         wanted = _fingerprint(ROOT / requirements)
-        if _is_installed(requirements, wanted):
+        if _is_installed(requirements, wanted, into):
             return
         _check_space()
-        _make_venv()
-        _install(requirements)
-        _remember(requirements, wanted)
-    _say(f"Installed {requirements} into .venv in {time.monotonic() - started:.0f} s.")
+        _make_venv(into)
+        _install(requirements, into)
+        _remember(requirements, wanted, into)
+    _say(f"Installed {requirements} into {into.relative_to(ROOT)} in {time.monotonic() - started:.0f} s.")
 
 
 def _check_ground() -> None:
@@ -105,38 +106,38 @@ def _with_included(path: Path) -> list[Path]:
     return [path, *(file for name in included for file in _with_included(path.parent / name))]
 
 
-def _stamp(requirements: str) -> Path:
-    return VENV / f".installed-{requirements}"
+def _stamp(requirements: str, into: Path) -> Path:
+    return into / f".installed-{Path(requirements).name}"
 
 
-def _is_installed(requirements: str, wanted: str) -> bool:
-    stamp = _stamp(requirements)
-    return stamp.exists() and stamp.read_text() == wanted and (VENV / "bin" / "python").exists()
+def _is_installed(requirements: str, wanted: str, into: Path) -> bool:
+    stamp = _stamp(requirements, into)
+    return stamp.exists() and stamp.read_text() == wanted and (into / "bin" / "python").exists()
 
 
-def _remember(requirements: str, wanted: str) -> None:
+def _remember(requirements: str, wanted: str, into: Path) -> None:
     """The files it includes are installed with it."""
     for file in _with_included(ROOT / requirements)[1:]:
-        _stamp(file.name).write_text(_fingerprint(file))
-    _stamp(requirements).write_text(wanted)
+        _stamp(file.name, into).write_text(_fingerprint(file))
+    _stamp(requirements, into).write_text(wanted)
 
 
-def _make_venv() -> None:
+def _make_venv(into: Path) -> None:
     """Keep a complete one of this very Python; make it anew otherwise. The mark is written last."""
-    mark = VENV / ".python"
-    if mark.exists() and mark.read_text() == sys.version and (VENV / "bin" / "python").exists():
+    mark = into / ".python"
+    if mark.exists() and mark.read_text() == sys.version and (into / "bin" / "python").exists():
         return
-    _say(f"Creating .venv with Python {'.'.join(map(str, sys.version_info[:3]))}")
+    _say(f"Creating {into.relative_to(ROOT)} with Python {'.'.join(map(str, sys.version_info[:3]))}")
     try:
-        venv.create(VENV, with_pip=True, clear=True, symlinks=True)
+        venv.create(into, with_pip=True, clear=True, symlinks=True)
     except (OSError, subprocess.CalledProcessError) as error:
         output = (getattr(error, "output", None) or b"").decode(errors="replace")
-        raise CannotInstall(f".venv cannot be made: {_remedy(output + str(error))}") from error
+        raise CannotInstall(f"{into} cannot be made: {_remedy(output + str(error))}") from error
     mark.write_text(sys.version)
 
 
-def _install(requirements: str) -> None:
-    command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--no-input", "--progress-bar", "off"]
+def _install(requirements: str, into: Path) -> None:
+    command = [str(into / "bin" / "python"), "-m", "pip", "install", "--no-input", "--progress-bar", "off"]
     env = os.environ | {"PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONUNBUFFERED": "1"}
     with LOG.open("w") as log:
         process = subprocess.Popen(
@@ -199,10 +200,10 @@ def _say_over(line: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("Usage: install.py REQUIREMENTS_FILE")
+    if len(sys.argv) not in (2, 3):
+        sys.exit("Usage: install.py REQUIREMENTS_FILE [VENV]")
     try:
-        main(sys.argv[1])
+        main(sys.argv[1], *(ROOT / folder for folder in sys.argv[2:]))
     except CannotInstall as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

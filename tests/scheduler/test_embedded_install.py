@@ -79,14 +79,13 @@ def test_a_python_without_ensurepip_is_told_which_package_to_install(monkeypatch
 
 def test_the_stamp_of_the_tests_counts_for_make_run_too(tmp_path, monkeypatch):
     monkeypatch.setattr(install, "ROOT", tmp_path)
-    monkeypatch.setattr(install, "VENV", tmp_path)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").touch()
     (tmp_path / "dev.txt").write_text("-r local.txt\n")
     (tmp_path / "local.txt").write_text("rich==1\n")
     wanted = install._fingerprint(tmp_path / "local.txt")
-    assert not install._is_installed("local.txt", wanted)
+    assert not install._is_installed("local.txt", wanted, tmp_path)
 
-    install._remember("dev.txt", install._fingerprint(tmp_path / "dev.txt"))
+    install._remember("dev.txt", install._fingerprint(tmp_path / "dev.txt"), tmp_path)
 
-    assert install._is_installed("local.txt", wanted)
+    assert install._is_installed("local.txt", wanted, tmp_path)

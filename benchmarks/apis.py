@@ -1,0 +1,93 @@
+"""Rounds in which clients post to an API: ours, and what Django and REST framework give by themselves."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import httpx
+import psycopg
+
+from benchmarks.drains import Wrong
+from benchmarks.ground import BOOT_SECONDS, ROOT, Ground
+from benchmarks.machine import Meter
+from benchmarks.rounds import Figures
+from scheduler.embedded.child import free_port, is_port_free
+
+USERNAME, PASSWORD = "bench", "correct horse battery staple"
+GUNICORN = (sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--threads", "8", "--keep-alive", "75")
+OUR_CONFIGURATION = ("--config", "scheduler/gunicorn_conf.py")  # the same class and threads; metrics and logs of ours
+CONNECTIONS = 8
+
+
+def ours(ground: Ground, *, seconds: float, bulk: int = 0, is_replay: bool = False) -> Figures:
+    """Requests a second to POST /jobs, or jobs a second to POST /jobs/batch with so many in each."""
+    with ground.fresh_database(migrated=True) as database:
+        env = ground.our_env(database, smtp_port=0) | {"SIGNUP_OPEN": "true", "ACCESS_TOKEN_MINUTES": "600"}
+        with _serving(ground, "API", "scheduler.wsgi", env, *OUR_CONFIGURATION) as (url, meter):
+            answer = httpx.post(f"{url}/signup", json={"username": USERNAME, "password": PASSWORD}).raise_for_status()
+            token = answer.json()["access_token"]
+            body = ("--body", "bulk", "--bulk", str(bulk)) if bulk else ("--body", "replay" if is_replay else "single")
+            path = "/jobs/batch" if bulk else "/jobs"
+            _load(ground, f"{url}{path}", token, *body, "--seconds", "1")  # warm
+            found = _load(ground, f"{url}{path}", token, *body, "--seconds", str(seconds))
+            return _figures(ground, found, meter, database, table="jobs_job", bulk=bulk, is_replay=is_replay)
+
+
+def stock(ground: Ground, path: str, *, seconds: float) -> Figures:
+    """Requests a second to the same insert behind Django's and REST framework's own means."""
+    with ground.fresh_database(migrated=False) as database:
+        env = ground.our_env(database, smtp_port=0) | {
+            "BENCH_DATABASE_URL": ground.postgres.url(database),
+            "DJANGO_SETTINGS_MODULE": "benchmarks.stock.settings",
+        }
+        ground.finish("stock, lay", [sys.executable, "-m", "benchmarks.stock.lay", USERNAME, PASSWORD], env=env)
+        with _serving(ground, "stock", "benchmarks.stock.wsgi", env) as (url, meter):
+            credentials = {"username": USERNAME, "password": PASSWORD}
+            token = httpx.post(f"{url}/login/", json=credentials).raise_for_status().json()["access"]
+            _load(ground, f"{url}/{path}", token, "--seconds", "1")  # warm
+            found = _load(ground, f"{url}/{path}", token, "--seconds", str(seconds))
+            return _figures(ground, found, meter, database, table="stock_message")
+
+
+@contextmanager
+def _serving(ground: Ground, name: str, app: str, env: Mapping[str, str], *options: str) -> Iterator[tuple[str, Meter]]:
+    """The same server, processes and threads for everybody: gunicorn as our image runs it."""
+    port = free_port()
+    command = [*GUNICORN, *options, "--bind", f"127.0.0.1:{port}", app]
+    with ground.running(name, command, env=env) as child:
+        child.wait_until(lambda: not is_port_free(port), within=BOOT_SECONDS, watch=ground.watch)
+        yield f"http://127.0.0.1:{port}", Meter({"API": child.pid, "PostgreSQL": ground.postgres.pid})
+
+
+def _load(ground: Ground, url: str, token: str, *options: str) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.http_load", url, "--token", token, *options]
+    log = ground.folder / "logs" / "load.log"
+    log.unlink(missing_ok=True)
+    ground.finish("load", [*command, "--connections", str(CONNECTIONS)], env={"PYTHONPATH": str(ROOT)})
+    found = json.loads(log.read_text())
+    strange = {status: n for status, n in found["statuses"].items() if status not in ("201", "202", "207")}
+    if strange:
+        raise Wrong(f"{url} answered {strange}.")
+    return found
+
+
+def _figures(
+    ground: Ground,
+    found: dict[str, float],
+    meter: Meter,
+    database: str,
+    *,
+    table: str,
+    bulk: int = 0,
+    is_replay: bool = False,
+) -> Figures:
+    jobs = int(found["requests"]) * (bulk or 1)
+    with psycopg.connect(ground.postgres.url(database)) as connection:
+        row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+    if row is None or (row[0] != 1 if is_replay else row[0] < jobs):
+        raise Wrong(f"{jobs} jobs were accepted, and {table} has {row and row[0]} rows.")
+    more = {name: found[name] for name in ("p50_ms", "p99_ms")}
+    return Figures(jobs / found["seconds"], more | {"us_per_job": meter.read().per(jobs)})

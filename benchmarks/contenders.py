@@ -1,0 +1,107 @@
+"""Who runs beside whom: how each lays jobs ready, and how each works them off."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.ground import ROOT, Ground
+
+PEERS_PYTHON = ROOT / ".local" / "peers" / "bin" / "python"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one round happens."""
+
+    ground: Ground
+    database: str
+    smtp_port: int
+    folder: Path  # where who works notes what is done
+    connections: int | None = None  # most of ours to the sink, unless it is the default
+
+    @property
+    def env(self) -> dict[str, str]:
+        """For a peer's processes, and for ours."""
+        return self.ground.our_env(self.database, smtp_port=self.smtp_port, connections=self.connections) | {
+            "BENCH_REDIS_URL": self.ground.redis.url(1),
+            "BENCH_DATABASE_URL": self.ground.postgres.url(self.database),
+            "BENCH_SMTP_PORT": str(self.smtp_port),
+            "BENCH_FOLDER": str(self.folder),
+            "PYTHONPATH": str(ROOT),
+            "dramatiq_queue_prefetch": str(128),  # its documentation: raise it for short tasks
+        }
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One system in one configuration, doing one kind of job."""
+
+    name: str
+    task: str  # nothing, send, send_gated
+    lay: tuple[str, ...]  # the program that lays jobs ready; task and count follow
+    work: tuple[str, ...]
+    is_ours: bool = False
+
+    def lay_jobs(self, place: Place, count: int) -> None:
+        place.ground.finish(f"{self.name}, enqueue", [*self.lay, self.task, str(count)], env=place.env)
+
+    @property
+    def python(self) -> str:
+        return sys.executable if self.is_ours else str(PEERS_PYTHON)
+
+
+def _peer(name: str, program: str, task: str, *work: str) -> Contender:
+    module = f"benchmarks.peers.{program}"
+    lay = (str(PEERS_PYTHON), "-m", module, "enqueue")
+    return Contender(name, task, lay, (str(PEERS_PYTHON), "-m", *(work or (module, "work"))))
+
+
+def ours(task: str) -> Contender:
+    work = ("-m", "benchmarks.ours.worker") if task == "nothing" else ("manage.py", "run_worker")
+    return Contender(
+        "Sendonce",
+        task,
+        (sys.executable, "-m", "benchmarks.ours.preload"),
+        (sys.executable, *work),
+        is_ours=True,
+    )
+
+
+def celery(task: str) -> Contender:
+    """Two processes on two processors for what computes; more of them where each waits for servers."""
+    processes = str(_cores() if task == "nothing" else 4 * _cores())
+    return _peer(
+        f"Celery{_gated(task)}",
+        "celery_peer",
+        task,
+        *("celery", "-A", "benchmarks.peers.celery_peer", "worker", "--pool", "prefork", "--concurrency", processes),
+        *("--loglevel", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat"),
+    )
+
+
+def dramatiq(task: str) -> Contender:
+    return _peer(
+        f"Dramatiq{_gated(task)}",
+        "dramatiq_peer",
+        task,
+        *("dramatiq", "benchmarks.peers.dramatiq_peer", "--processes", str(_cores()), "--threads", "8"),
+    )
+
+
+def pgqueuer(task: str) -> Contender:
+    return _peer("pgqueuer", "pgqueuer_peer", task)
+
+
+def procrastinate(task: str) -> Contender:
+    return _peer("Procrastinate", "procrastinate_peer", task)
+
+
+def _gated(task: str) -> str:
+    return " + hand-written gate" if task == "send_gated" else ""
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,104 @@
+"""Rounds in which jobs that lie ready are worked off: `nothing` jobs, and mails."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from benchmarks import sink, tally
+from benchmarks.contenders import Contender, Place
+from benchmarks.ground import Ground
+from benchmarks.machine import Meter, pss_mib
+from benchmarks.rounds import Figures
+from scheduler.embedded.child import CannotStart, Child, wait_for
+
+PATIENCE_SECONDS = 300.0
+UNSETTLED = "SELECT count(*) FROM jobs_job WHERE status <> 'completed'"
+LAST_SETTLED = "SELECT extract(epoch FROM max(finished_at)) FROM jobs_job"
+
+
+class Wrong(CannotStart):
+    """A contender did not do what it was asked for: its figure would be worth nothing."""
+
+
+def drain(ground: Ground, contender: Contender, *, count: int) -> Figures:
+    """Jobs that do nothing: from the first that is begun to the last that is done (ours: settled)."""
+    with ground.fresh_database(migrated=contender.is_ours) as database:
+        place = Place(ground, database, smtp_port=0, folder=ground.fresh_folder("tally"))
+        contender.lay_jobs(place, count)
+        with _working(contender, place) as (child, meter):
+            _await(child, place, lambda: tally.read(place.folder).count >= count, of=contender, what="done")
+            done = tally.read(place.folder)
+            cost, memory = meter.read(), pss_mib(child.pid)
+            last = _await_settled(child, place, contender) if contender.is_ours else done.last
+        if contender.is_ours:
+            ground.manage("audit", database=database)
+    rate = count / (last - done.first)
+    return Figures(rate, {"us_per_job": cost.per(count), "pss_mib": memory})
+
+
+def mail(
+    ground: Ground,
+    contender: Contender,
+    *,
+    count: int,
+    sink_options: tuple[str, ...] = (),
+    connections: int | None = None,
+) -> Figures:
+    """Mails to different people: from the first MAIL that the sink hears to the last that it takes (ours: settled)."""
+    with (
+        ground.sink(*sink_options) as (port, book),
+        ground.fresh_database(migrated=contender.is_ours) as database,
+    ):
+        place = Place(ground, database, smtp_port=port, folder=book, connections=connections)
+        contender.lay_jobs(place, count)
+        with _working(contender, place) as (child, meter):
+            _await(child, place, lambda: tally.read(book).count >= count, of=contender, what="mailed")
+            done = tally.read(book)
+            cost, memory = meter.read(), pss_mib(child.pid)
+            last = _await_settled(child, place, contender) if contender.is_ours else done.last
+        _check_once(sink.read(book), count, contender)
+        if contender.is_ours:
+            ground.manage("audit", database=database)
+    rate = count / (last - done.first)
+    return Figures(rate, {"us_per_job": cost.per(count), "pss_mib": memory})
+
+
+@contextmanager
+def _working(contender: Contender, place: Place) -> Iterator[tuple[Child, Meter]]:
+    ground = place.ground
+    with ground.running(f"{contender.name}, work", list(contender.work), env=place.env) as child:
+        yield (
+            child,
+            Meter({"worker": child.pid, "PostgreSQL": ground.postgres.pid, "Valkey": ground.redis.child.pid}),
+        )
+
+
+def _await(child: Child, place: Place, ready: Callable[[], bool], *, of: Contender, what: str) -> None:
+    if not wait_for(lambda: ready() or not child.is_running, within=PATIENCE_SECONDS, watch=place.ground.watch):
+        raise Wrong(f"{of.name} has not {what} everything within {PATIENCE_SECONDS:.0f} s.\n{child.last_lines()}")
+    if not child.is_running:
+        raise Wrong(child.obituary())
+
+
+def _await_settled(child: Child, place: Place, contender: Contender) -> float:
+    """When PostgreSQL had the last outcome (time.time())."""
+    with psycopg.connect(place.ground.postgres.url(place.database), autocommit=True) as connection:
+
+        def is_settled() -> bool:
+            row = connection.execute(UNSETTLED).fetchone()
+            return row is not None and row[0] == 0
+
+        _await(child, place, is_settled, of=contender, what="settled")
+        row = connection.execute(LAST_SETTLED).fetchone()
+        assert row is not None
+        return float(row[0])
+
+
+def _check_once(copies: Counter[bytes], count: int, contender: Contender) -> None:
+    twice = sum(1 for number in copies.values() if number > 1)
+    if len(copies) != count or twice or sink.NOBODY in copies:
+        raise Wrong(f"{contender.name}: {len(copies)} of {count} mails arrived, {twice} more than once.")

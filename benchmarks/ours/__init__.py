@@ -1,0 +1,1 @@
+"""Sendonce's own programs: jobs laid ready, and a worker whose channel sends nothing."""

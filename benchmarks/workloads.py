@@ -1,0 +1,131 @@
+"""What is measured, beside whom, and what it should come to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from benchmarks import apis, drains
+from benchmarks.contenders import Contender, celery, dramatiq, ours, pgqueuer, procrastinate
+from benchmarks.ground import Ground
+from benchmarks.rounds import Figures, Goal, Series, Tell, alternate
+
+OURS = "Sendonce"
+MOST_CONNECTIONS = 100
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of everything: the whole, or enough to see a change."""
+
+    rounds: int
+    nothing_jobs: int
+    mails: int
+    api_seconds: float
+
+
+WHOLE = Scale(rounds=3, nothing_jobs=20_000, mails=5_000, api_seconds=8.0)
+QUICK = Scale(rounds=1, nothing_jobs=4_000, mails=1_500, api_seconds=3.0)
+
+Workload = Callable[[Ground, Scale, Tell], Series]
+
+
+def drain(ground: Ground, scale: Scale, tell: Tell) -> Series:
+    """Jobs that do nothing and lie ready: claimed, gated, marked and settled; by the others, what they do."""
+    series = Series(
+        "drain", "jobs/s", goals=(Goal("Celery", must=12, moonshot=20), Goal("pgqueuer", must=0.7, moonshot=1))
+    )
+    contenders = [make("nothing") for make in (ours, celery, dramatiq, pgqueuer, procrastinate)]
+    return _alternate(series, contenders, partial(drains.drain, ground, count=scale.nothing_jobs), scale, tell)
+
+
+def mail(ground: Ground, scale: Scale, tell: Tell) -> Series:
+    """Small mails to different people, to a server that offers PIPELINING."""
+    gated = " + hand-written gate"
+    series = Series(
+        "mail",
+        "mails/s",
+        goals=(
+            Goal(f"Celery{gated}", must=7, moonshot=12),
+            Goal(f"Dramatiq{gated}", must=5),
+            Goal("pgqueuer", must=2, moonshot=3.5),
+        ),
+    )
+    contenders = [
+        ours("send"),
+        *(make(task) for make in (celery, dramatiq) for task in ("send_gated", "send")),
+        pgqueuer("send"),
+        procrastinate("send"),
+    ]
+    return _alternate(series, contenders, partial(drains.mail, ground, count=scale.mails), scale, tell)
+
+
+def mail_without_pipelining(ground: Ground, scale: Scale, tell: Tell) -> Series:
+    """The same mails to a server that wants each command by itself."""
+    series = Series(
+        "mail without PIPELINING", "mails/s", goals=(Goal("Dramatiq + hand-written gate", must=3, moonshot=5),)
+    )
+    run = partial(drains.mail, ground, count=scale.mails, sink_options=("--no-pipelining",))
+    return _alternate(series, [ours("send"), dramatiq("send_gated")], run, scale, tell)
+
+
+def mail_far_away(ground: Ground, scale: Scale, tell: Tell) -> Series:
+    """The same mails to a server 50 ms away, by one worker process over at most 100 connections."""
+    series = Series("mail at 50 ms round trip", "mails/s", at_least=1_000)
+    run = partial(
+        drains.mail, ground, count=scale.mails, sink_options=("--delay-ms", "50"), connections=MOST_CONNECTIONS
+    )
+    return _alternate(series, [ours("send")], run, scale, tell)
+
+
+def api_single(ground: Ground, scale: Scale, tell: Tell) -> Series:
+    """One job a request, each with a key of its own: checked, committed and rung for."""
+    series = Series(
+        "API, single POST",
+        "requests/s",
+        goals=(Goal("stock DRF + simplejwt", must=2.5), Goal("bare Django view", must=0, moonshot=0.9)),
+    )
+    contenders = {
+        OURS: partial(apis.ours, ground, seconds=scale.api_seconds),
+        "stock DRF + simplejwt": partial(apis.stock, ground, "messages/", seconds=scale.api_seconds),
+        "bare Django view": partial(apis.stock, ground, "bare/", seconds=scale.api_seconds),
+    }
+    return alternate(series, contenders, rounds=scale.rounds, tell=tell)
+
+
+def api_bulk(ground: Ground, scale: Scale, tell: Tell) -> Series:
+    """Jobs a second, 200 in each request."""
+    series = Series("API, bulk POST", "jobs/s", goals=(Goal("single POST", must=8),))
+    contenders: dict[str, Callable[[], Figures]] = {
+        OURS: partial(apis.ours, ground, seconds=scale.api_seconds, bulk=200),
+        "single POST": partial(apis.ours, ground, seconds=scale.api_seconds),
+    }
+    return alternate(series, contenders, rounds=scale.rounds, tell=tell)
+
+
+def api_replay(ground: Ground, scale: Scale, tell: Tell) -> Series:
+    """The same key again and again."""
+    series = Series("API, replayed key", "requests/s", goals=(Goal("single POST", must=2),))
+    contenders: dict[str, Callable[[], Figures]] = {
+        OURS: partial(apis.ours, ground, seconds=scale.api_seconds, is_replay=True),
+        "single POST": partial(apis.ours, ground, seconds=scale.api_seconds),
+    }
+    return alternate(series, contenders, rounds=scale.rounds, tell=tell)
+
+
+WORKLOADS: dict[str, Workload] = {
+    "drain": drain,
+    "mail": mail,
+    "no-pipelining": mail_without_pipelining,
+    "far": mail_far_away,
+    "api": api_single,
+    "bulk": api_bulk,
+    "replay": api_replay,
+}
+
+
+def _alternate(
+    series: Series, contenders: list[Contender], run: Callable[[Contender], Figures], scale: Scale, tell: Tell
+) -> Series:
+    return alternate(series, {each.name: partial(run, each) for each in contenders}, rounds=scale.rounds, tell=tell)
