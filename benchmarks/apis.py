@@ -26,12 +26,13 @@ def ours(ground: Ground, *, seconds: float, bulk: int = 0, is_replay: bool = Fal
     """Requests a second to POST /jobs, or jobs a second to POST /jobs/batch with so many in each."""
     with ground.fresh_database(migrated=True) as database:
         env = ground.our_env(database, smtp_port=0) | {"SIGNUP_OPEN": "true", "ACCESS_TOKEN_MINUTES": "600"}
-        with _serving(ground, "API", "scheduler.wsgi", env, *OUR_CONFIGURATION) as (url, meter):
+        with _serving(ground, "API", "scheduler.wsgi", env, *OUR_CONFIGURATION) as (url, pids):
             answer = httpx.post(f"{url}/signup", json={"username": USERNAME, "password": PASSWORD}).raise_for_status()
             token = answer.json()["access_token"]
             body = ("--body", "bulk", "--bulk", str(bulk)) if bulk else ("--body", "replay" if is_replay else "single")
             path = "/jobs/batch" if bulk else "/jobs"
             _load(ground, f"{url}{path}", token, *body, "--seconds", "1")  # warm
+            meter = Meter(pids)
             found = _load(ground, f"{url}{path}", token, *body, "--seconds", str(seconds))
             return _figures(ground, found, meter, database, table="jobs_job", bulk=bulk, is_replay=is_replay)
 
@@ -44,22 +45,25 @@ def stock(ground: Ground, path: str, *, seconds: float) -> Figures:
             "DJANGO_SETTINGS_MODULE": "benchmarks.stock.settings",
         }
         ground.finish("stock, lay", [sys.executable, "-m", "benchmarks.stock.lay", USERNAME, PASSWORD], env=env)
-        with _serving(ground, "stock", "benchmarks.stock.wsgi", env) as (url, meter):
+        with _serving(ground, "stock", "benchmarks.stock.wsgi", env) as (url, pids):
             credentials = {"username": USERNAME, "password": PASSWORD}
             token = httpx.post(f"{url}/login/", json=credentials).raise_for_status().json()["access"]
             _load(ground, f"{url}/{path}", token, "--seconds", "1")  # warm
+            meter = Meter(pids)
             found = _load(ground, f"{url}/{path}", token, "--seconds", str(seconds))
             return _figures(ground, found, meter, database, table="stock_message")
 
 
 @contextmanager
-def _serving(ground: Ground, name: str, app: str, env: Mapping[str, str], *options: str) -> Iterator[tuple[str, Meter]]:
+def _serving(
+    ground: Ground, name: str, app: str, env: Mapping[str, str], *options: str
+) -> Iterator[tuple[str, dict[str, int]]]:
     """The same server, processes and threads for everybody: gunicorn as our image runs it."""
     port = free_port()
     command = [*GUNICORN, *options, "--bind", f"127.0.0.1:{port}", app]
     with ground.running(name, command, env=env) as child:
         child.wait_until(lambda: not is_port_free(port), within=BOOT_SECONDS, watch=ground.watch)
-        yield f"http://127.0.0.1:{port}", Meter({"API": child.pid, "PostgreSQL": ground.postgres.pid})
+        yield f"http://127.0.0.1:{port}", {"API": child.pid, "PostgreSQL": ground.postgres.pid}
 
 
 def _load(ground: Ground, url: str, token: str, *options: str) -> dict[str, float]:

@@ -43,6 +43,7 @@ class Contender:
     task: str  # nothing, send, send_gated
     lay: tuple[str, ...]  # the program that lays jobs ready; task and count follow
     work: tuple[str, ...]
+    unsettled: str | None = None  # SQL: how many jobs its tables have that are not written down as done
     is_ours: bool = False
 
     def lay_jobs(self, place: Place, count: int) -> None:
@@ -53,10 +54,10 @@ class Contender:
         return sys.executable if self.is_ours else str(PEERS_PYTHON)
 
 
-def _peer(name: str, program: str, task: str, *work: str) -> Contender:
+def _peer(name: str, program: str, task: str, *work: str, unsettled: str | None = None) -> Contender:
     module = f"benchmarks.peers.{program}"
     lay = (str(PEERS_PYTHON), "-m", module, "enqueue")
-    return Contender(name, task, lay, (str(PEERS_PYTHON), "-m", *(work or (module, "work"))))
+    return Contender(name, task, lay, (str(PEERS_PYTHON), "-m", *(work or (module, "work"))), unsettled)
 
 
 def ours(task: str) -> Contender:
@@ -66,6 +67,7 @@ def ours(task: str) -> Contender:
         task,
         (sys.executable, "-m", "benchmarks.ours.preload"),
         (sys.executable, *work),
+        unsettled="SELECT count(*) FROM jobs_job WHERE status <> 'completed'",
         is_ours=True,
     )
 
@@ -92,11 +94,11 @@ def dramatiq(task: str) -> Contender:
 
 
 def pgqueuer(task: str) -> Contender:
-    return _peer("pgqueuer", "pgqueuer_peer", task)
+    return _peer("pgqueuer", "pgqueuer_peer", task, unsettled="SELECT count(*) FROM pgqueuer")
 
 
 def procrastinate(task: str) -> Contender:
-    return _peer("Procrastinate", "procrastinate_peer", task)
+    return _peer("Procrastinate", "procrastinate_peer", task, unsettled="SELECT count(*) FROM procrastinate_jobs")
 
 
 def _gated(task: str) -> str:

@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,11 @@ class Meter:
 
 def cpu_seconds(pid: int) -> float:
     """Of a process, its living descendants, and those that were waited for."""
-    return sum(sum(process.cpu_times()[:4]) for process in _tree(pid))
+    total = 0.0
+    for process in _tree(pid):
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile: its parent has its time now
+            total += sum(process.cpu_times()[:4])
+    return total
 
 
 def pss_mib(pid: int) -> list[float]:

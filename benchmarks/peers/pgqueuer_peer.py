@@ -64,7 +64,7 @@ async def work() -> None:
 
 
 async def _connect() -> aiosmtplib.SMTP:
-    smtp = aiosmtplib.SMTP("127.0.0.1", place.SMTP_PORT, start_tls=False)
+    smtp = aiosmtplib.SMTP(hostname="127.0.0.1", port=place.SMTP_PORT, start_tls=False)
     await smtp.connect()
     return smtp
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -16,9 +17,17 @@ SMTP_PORT = int(os.environ.get("BENCH_SMTP_PORT", "0"))
 FOLDER = Path(os.environ.get("BENCH_FOLDER", "."))
 
 
-@cache
+_lock = threading.Lock()
+
+
 def tally() -> Tally:
     """This process's; made where the work is done, that is after any fork."""
+    with _lock:  # of two threads that come first, one makes it
+        return _tally(os.getpid())
+
+
+@cache
+def _tally(pid: int) -> Tally:
     return Tally(FOLDER)
 
 

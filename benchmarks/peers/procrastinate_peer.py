@@ -35,7 +35,7 @@ async def send(job_id: str, to: str) -> None:
 
 
 async def _connect() -> aiosmtplib.SMTP:
-    smtp = aiosmtplib.SMTP("127.0.0.1", place.SMTP_PORT, start_tls=False)
+    smtp = aiosmtplib.SMTP(hostname="127.0.0.1", port=place.SMTP_PORT, start_tls=False)
     await smtp.connect()
     return smtp
 
