@@ -35,6 +35,7 @@ PERIODS = {
     "SIGNUP_OPEN": "true",
     "ALLOWED_SENDERS": f"@{plan.DOMAIN}",
 }
+CONNECTIONS = 8  # of one worker to the SMTP server
 LOOK_SECONDS = 0.2
 COUNT_SECONDS = 1.0
 REVIVE_SECONDS = 2.0  # a process that falls again and again is not started more often
@@ -119,7 +120,8 @@ class Trial:
     def _set_up(self) -> None:
         self._enter("starting PostgreSQL and Valkey")
         self._provider.start()
-        self._platform.env["EMAIL_PROVIDERS"] = f"main=smtp://127.0.0.1:{self._provider.port}"
+        # So few connections that messages wait for them, and travel behind each other's dots (decision 0006).
+        self._platform.env["EMAIL_PROVIDERS"] = f"main=smtp://127.0.0.1:{self._provider.port}?connections={CONNECTIONS}"
         self._platform.start_servers()
         self._enter("migrating")
         self._platform.migrate()
