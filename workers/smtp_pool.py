@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from jobs.errors import Interrupted
 from workers.channels.base import Refusal
 from workers.channels.letter import Letter
 from workers.providers import Endpoint
@@ -33,6 +34,11 @@ class _Seat:
     boarded_at: float = 0.0
 
 
+def _lose_patience(seat: _Seat) -> None:
+    if not seat.line.done():
+        seat.line.set_exception(TimeoutError())
+
+
 class Pool:
     """Lends conversations with one endpoint. Raises ImproperlyConfigured when its CA file cannot be read."""
 
@@ -50,7 +56,8 @@ class Pool:
         self._is_closed = False
 
     async def lend(self, letter: Letter) -> Loan:
-        """A conversation for one message, until `give_back`; raises Transient when nobody answers."""
+        """A conversation for one message, until `give_back`; raises Transient when nobody answers, and Interrupted when
+        all connections are taken for too long: then others, or another worker, may be luckier."""
         return Loan(self, letter, await self._line_for(letter))
 
     async def open(self) -> Conversation:
@@ -84,13 +91,21 @@ class Pool:
 
     async def _wait_for_line(self, letter: Letter) -> Conversation | None:
         """Whoever grants a seat has counted its connection as lent."""
-        seat = _Seat(letter, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        seat = _Seat(letter, loop.create_future())
         self._waiting.append(seat)
+        alarm = loop.call_later(self._timeouts.connect, _lose_patience, seat)
         try:
             return await seat.line
+        except TimeoutError:
+            if seat in self._waiting:  # else it has boarded, and is left behind when the answer has come
+                self._waiting.remove(seat)
+            raise Interrupted("All connections to the provider are taken.", kind="connections_busy") from None
         except asyncio.CancelledError:
             self._stand_up(seat)
             raise
+        finally:
+            alarm.cancel()
 
     def _stand_up(self, seat: _Seat) -> None:
         """It does not want to travel any more."""

@@ -329,6 +329,27 @@ def test_a_message_that_is_given_up_behind_a_dot_is_not_sent_and_leaves_its_plac
     asyncio.run(trip())
 
 
+@pytest.mark.parametrize("boards", [True, False])
+def test_who_gets_no_connection_in_time_is_interrupted_and_nothing_of_it_is_sent(boards):
+    async def trip():
+        async with FaultySmtp(pipelining=boards) as server:
+            pool = Pool(Endpoint("main", "127.0.0.1", server.port, connections=1), Timeouts(0.05, 5, 5))
+            answer = server.hold(AFTER_DOT)
+            first, second = asyncio.create_task(send(pool)), asyncio.create_task(send(pool))
+            with pytest.raises(errors.Interrupted) as caught:
+                await second
+            answer.release()
+            await first
+            await send(pool)
+            await pool.close()
+
+            assert caught.value.kind == "connections_busy"
+            assert (len(server.accepted), server.connections) == (2, 2 if boards else 1)
+            assert (pool._lent, len(pool._waiting), len(pool._boarded)) == (0, 0, 0)
+
+    asyncio.run(trip())
+
+
 def test_a_letter_that_this_server_cannot_take_boards_nobody():
     async def trip():
         async with a_pool(connections=1, extensions=("8BITMIME",)) as (server, pool):
