@@ -93,7 +93,7 @@ def _await_settled(child: Child, place: Place, contender: Contender, done_at: fl
     with psycopg.connect(place.ground.postgres.url(place.database), autocommit=True) as connection:
 
         def is_settled() -> bool:
-            row = connection.execute(unsettled).fetchone()  # type: ignore[arg-type]
+            row = connection.execute(unsettled).fetchone()
             return row is not None and row[0] == 0
 
         _await(child, place, is_settled, of=contender, what="settled")

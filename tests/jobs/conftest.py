@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
+from threading import Event
 from typing import Any
 
 import msgspec
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection, transaction
 from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 from rest_framework_simplejwt.tokens import AccessToken
 from uuid_utils.compat import uuid7
 
+from jobs import intake, requests
 from jobs.intake import dedupe_hash
 from jobs.models import DeadLetter, Delivery, Job
 
@@ -44,6 +49,28 @@ class Caller:
 
     def add(self, **body: Any) -> HttpResponse:
         return self.post("/addJob", {"type": "email", "payload": EMAIL} | body)
+
+
+@contextmanager
+def being_accepted(body: dict[str, Any], *, owner_id: int, key: str) -> Iterator[None]:
+    """Inside, somebody is accepting this job and has not committed; Redis has heard of the key already."""
+    inserted, leave = Event(), Event()
+
+    def accept_slowly() -> None:
+        with transaction.atomic():
+            intake.accept(requests.read(body, idempotency_key=key), owner_id=owner_id, correlation_id="c")
+            inserted.set()
+            leave.wait(30)
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(accept_slowly)
+        try:
+            assert inserted.wait(10)
+            yield
+        finally:
+            leave.set()
+        slow.result(10)
 
 
 def _spelled(headers: dict[str, str]) -> dict[str, str]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier, Event
+from threading import Barrier
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection, connections, transaction
+from django.db import connection, connections
 from rest_framework_simplejwt.tokens import AccessToken
 
-from jobs import intake, queue, requests
+from jobs import queue
 from jobs.models import Job
-from tests.jobs.conftest import Caller
+from tests.jobs.conftest import Caller, being_accepted
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -46,25 +46,8 @@ def test_fifty_clients_with_one_key_make_one_job_and_hear_the_same(make_user, mo
 
 @pytest.mark.slow
 def test_a_key_that_is_still_being_accepted_is_answered_with_ask_again(caller):
-    inserted, leave = Event(), Event()
-
-    def accept_slowly() -> None:
-        with transaction.atomic():
-            request = requests.read(BODY, idempotency_key="slow")
-            intake.accept(request, owner_id=caller.user.id, correlation_id="c")
-            inserted.set()
-            leave.wait(30)
-        connection.close()
-
-    with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(accept_slowly)
-        try:
-            assert inserted.wait(10)
-            # Redis has heard of the key already; its row is not there yet.
-            meanwhile = caller.post("/addJob", BODY, Idempotency_Key="slow")
-        finally:
-            leave.set()
-        slow.result(10)
+    with being_accepted(BODY, owner_id=caller.user.id, key="slow"):
+        meanwhile = caller.post("/addJob", BODY, Idempotency_Key="slow")
     after = caller.post("/addJob", BODY, Idempotency_Key="slow")
 
     assert (meanwhile.status_code, meanwhile.json()["code"]) == (409, "idempotency_key_in_flight")

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from threading import Event
 from uuid import uuid4
 
 import pytest
-from django.db import connection, transaction
 
-from jobs import batches, intake, queue, requests
+from jobs import batches, queue
 from jobs.models import Batch, Job
-from tests.jobs.conftest import EMAIL, Caller
+from tests.jobs.conftest import EMAIL, Caller, being_accepted
 
 
 def email(**options):
@@ -140,24 +137,8 @@ def test_a_batch_is_its_owners_alone(caller, make_user):
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_key_that_is_still_being_accepted_holds_up_no_other_job_of_the_batch(caller):
-    inserted, leave = Event(), Event()
-
-    def accept_slowly() -> None:
-        with transaction.atomic():
-            request = requests.read(email(), idempotency_key="slow")
-            intake.accept(request, owner_id=caller.user.id, correlation_id="c")
-            inserted.set()
-            leave.wait(30)
-        connection.close()
-
-    with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(accept_slowly)
-        try:
-            assert inserted.wait(10)
-            answer = caller.post("/jobs/batch", {"jobs": [email(), email(idempotency_key="slow"), email()]}).json()
-        finally:
-            leave.set()
-        slow.result(10)
+    with being_accepted(email(), owner_id=caller.user.id, key="slow"):
+        answer = caller.post("/jobs/batch", {"jobs": [email(), email(idempotency_key="slow"), email()]}).json()
 
     assert [result.get("status") for result in answer["results"]] == ["queued", None, "queued"]
     assert answer["results"][1]["error"]["code"] == "idempotency_key_in_flight"
