@@ -289,3 +289,17 @@ def test_who_asked_may_be_gone_when_the_answer_comes(recorder):
 
     assert recorder.one_by_one(recorder.settle(sent(other))) == [Status.COMPLETED]
     assert build.where(claim) == ("completed", "sent")
+
+
+@pytest.mark.parametrize(
+    ("under_way", "in_hand", "gains"),
+    [(100, 49, True), (100, 50, False), (40, 31, True), (40, 32, False), (10, 9, True), (10, 10, False), (0, 0, False)],
+)
+def test_a_group_waits_for_others_while_it_is_small_and_others_may_come(recorder, under_way, in_hand, gains):
+    recorder.trips = under_way
+    recorder._committed_at = time.monotonic() + 1000
+
+    assert recorder._gains_from_waiting(in_hand) is gains
+
+    recorder._committed_at = time.monotonic() - 1000
+    assert not recorder._gains_from_waiting(in_hand), "who comes after a pause waits for nobody"
