@@ -26,7 +26,7 @@ def ours(ground: Ground, *, seconds: float, bulk: int = 0, is_replay: bool = Fal
     """Requests a second to POST /jobs, or jobs a second to POST /jobs/batch with so many in each."""
     with ground.fresh_database(migrated=True) as database:
         env = ground.our_env(database, smtp_port=0) | {"SIGNUP_OPEN": "true", "ACCESS_TOKEN_MINUTES": "600"}
-        with _serving(ground, "API", "scheduler.wsgi", env, *OUR_CONFIGURATION) as (url, pids):
+        with serving(ground, "API", "scheduler.wsgi", env, *OUR_CONFIGURATION) as (url, pids):
             answer = httpx.post(f"{url}/signup", json={"username": USERNAME, "password": PASSWORD}).raise_for_status()
             token = answer.json()["access_token"]
             body = ("--body", "bulk", "--bulk", str(bulk)) if bulk else ("--body", "replay" if is_replay else "single")
@@ -45,7 +45,7 @@ def stock(ground: Ground, path: str, *, seconds: float) -> Figures:
             "DJANGO_SETTINGS_MODULE": "benchmarks.stock.settings",
         }
         ground.finish("stock, lay", [sys.executable, "-m", "benchmarks.stock.lay", USERNAME, PASSWORD], env=env)
-        with _serving(ground, "stock", "benchmarks.stock.wsgi", env) as (url, pids):
+        with serving(ground, "stock", "benchmarks.stock.wsgi", env) as (url, pids):
             credentials = {"username": USERNAME, "password": PASSWORD}
             token = httpx.post(f"{url}/login/", json=credentials).raise_for_status().json()["access"]
             _load(ground, f"{url}/{path}", token, "--seconds", "1")  # warm
@@ -55,7 +55,7 @@ def stock(ground: Ground, path: str, *, seconds: float) -> Figures:
 
 
 @contextmanager
-def _serving(
+def serving(
     ground: Ground, name: str, app: str, env: Mapping[str, str], *options: str
 ) -> Iterator[tuple[str, dict[str, int]]]:
     """The same server, processes and threads for everybody: gunicorn as our image runs it."""

@@ -18,7 +18,11 @@ def tell(console: Console, workload: str, number: int, contender: str, figures: 
     if figures is None:
         console.print(f"{workload}, round {number}: {contender} …", style="dim")
     else:
-        console.print(f"{workload}, round {number}: {contender} {figures.value:,.0f}   {_more(figures.more)}")
+        console.print(f"{workload}, round {number}: {contender} {_number(figures.value)}   {_more(figures.more)}")
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _more(more: Mapping[str, Any]) -> str:
@@ -45,13 +49,17 @@ def print_series(console: Console, series: Series) -> None:
         ratios = series.ratios(OURS, name)
         table.add_row(
             name,
-            f"{median(values):,.0f}",
-            f"{min(values):,.0f}",
-            f"{max(values):,.0f}",
+            *(_number(value) for value in (median(values), min(values), max(values))),
             "" if name == OURS else f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})",
-            _goal(goals.get(name)) if name != OURS else f"{series.at_least:,.0f}" if series.at_least else "",
+            _goal(goals.get(name)) if name != OURS else _bound(series),
         )
     console.print(table)
+
+
+def _bound(series: Series) -> str:
+    if series.at_most is not None:
+        return f"at most {series.at_most:g}"
+    return f"{series.at_least:,.0f}" if series.at_least is not None else ""
 
 
 def _goal(goal: Goal | None) -> str:

@@ -33,9 +33,9 @@ class Series:
 
     name: str
     unit: str
-    less_is_better: bool = False
     goals: Sequence[Goal] = ()
     at_least: float | None = None  # of ours, by itself
+    at_most: float | None = None
     figures: dict[str, list[Figures]] = field(default_factory=dict)
     yardsticks: list[float] = field(default_factory=list)
 

@@ -4,7 +4,8 @@
 
 One process, a few dozen microseconds a mail, so that what is measured is who sends and not who receives. `--delay-ms`
 holds back each answer, as a server far away does. Each mail has to carry `X-Job-ID: <uuid>`; the 16 bytes of
-each go into DIR/ids before the 250. Standard library only.
+each go into DIR/ids before the 250, and the time of its MAIL (8 bytes, seconds since 1970) into DIR/begun. Standard
+library only.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import argparse
 import asyncio
 import contextlib
 import signal
+import struct
+import time
 from collections import Counter, deque
 from pathlib import Path
 from typing import IO, cast
@@ -24,6 +27,7 @@ HEADER = b"X-Job-ID: "
 END = b"\r\n.\r\n"
 ID_BYTES = 16
 NOBODY = bytes(ID_BYTES)  # a mail that names no job
+TIME = struct.Struct("=d")
 
 
 class Book:
@@ -31,18 +35,21 @@ class Book:
 
     def __init__(self, folder: Path) -> None:
         self._ids: IO[bytes] = (folder / "ids").open("ab", buffering=0)
+        self._begun: IO[bytes] = (folder / "begun").open("ab", buffering=0)
         self._tally = Tally(folder)
         self.begin = self._tally.begin
 
     def close(self) -> None:
         self._ids.close()
+        self._begun.close()
 
-    def take(self, body: bytes) -> None:
+    def take(self, body: bytes, begun_at: float) -> None:
         start = body.find(HEADER) + len(HEADER)
         try:
             job = UUID(body[start : start + 36].decode()).bytes
         except ValueError:
             job = NOBODY
+        self._begun.write(TIME.pack(begun_at))
         self._ids.write(job)
         self._tally.done()
 
@@ -58,6 +65,7 @@ class Session(asyncio.Protocol):
         self._delay = delay_seconds
         self._buffer = bytearray()
         self._in_body = False
+        self._begun_at = 0.0
         self._looked_at = 0  # so much of the buffer holds no end of a body
         self._held_back: deque[bytes] = deque()
 
@@ -77,7 +85,7 @@ class Session(asyncio.Protocol):
         if end < 0:
             self._looked_at = max(0, len(self._buffer) - len(END) + 1)
             return False
-        self._book.take(bytes(self._buffer[:end]))
+        self._book.take(bytes(self._buffer[:end]), self._begun_at)
         self._drop(end + len(END))
         self._in_body = False
         answers.append(b"250 2.0.0 taken\r\n")
@@ -99,6 +107,7 @@ class Session(asyncio.Protocol):
         else:
             if verb == b"MAIL":
                 self._book.begin()
+                self._begun_at = time.time()
             answers.append(b"250 2.0.0 ok\r\n")
         return True
 
@@ -124,6 +133,13 @@ def read(folder: Path) -> Counter[bytes]:
     """How many copies of each job's mail were taken."""
     data = (folder / "ids").read_bytes() if (folder / "ids").exists() else b""
     return Counter(data[at : at + ID_BYTES] for at in range(0, len(data), ID_BYTES))
+
+
+def read_begun(folder: Path) -> dict[UUID, float]:
+    """When each job's MAIL was heard (time.time()); of several the last."""
+    ids, times = (folder / "ids").read_bytes(), (folder / "begun").read_bytes()
+    jobs = (UUID(bytes=ids[at : at + ID_BYTES]) for at in range(0, len(ids), ID_BYTES))
+    return dict(zip(jobs, (at for (at,) in TIME.iter_unpack(times)), strict=False))
 
 
 async def serve(port: int, book: Book, *, pipelining: bool, delay_seconds: float) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks import apis, drains
+from benchmarks import apis, drains, latency
 from benchmarks.contenders import Contender, celery, dramatiq, ours, pgqueuer, procrastinate
 from benchmarks.ground import Ground
 from benchmarks.rounds import Figures, Goal, Series, Tell, alternate
@@ -23,10 +23,11 @@ class Scale:
     nothing_jobs: int
     mails: int
     api_seconds: float
+    latency_seconds: float
 
 
-WHOLE = Scale(rounds=3, nothing_jobs=20_000, mails=5_000, api_seconds=8.0)
-QUICK = Scale(rounds=1, nothing_jobs=4_000, mails=1_500, api_seconds=3.0)
+WHOLE = Scale(rounds=3, nothing_jobs=20_000, mails=5_000, api_seconds=8.0, latency_seconds=30.0)
+QUICK = Scale(rounds=1, nothing_jobs=4_000, mails=1_500, api_seconds=3.0, latency_seconds=6.0)
 
 Workload = Callable[[Ground, Scale, Tell], Series]
 
@@ -79,6 +80,13 @@ def mail_far_away(ground: Ground, scale: Scale, tell: Tell) -> Series:
     return _alternate(series, [ours("send")], run, scale, tell)
 
 
+def quiet(ground: Ground, scale: Scale, tell: Tell) -> Series:
+    """50 mails a second, posted one by one: from accepted to started."""
+    series = Series("latency at 50 jobs/s, p50", "ms", at_most=5)
+    run = partial(latency.latency, ground, rate=50, seconds=scale.latency_seconds)
+    return alternate(series, {OURS: run}, rounds=scale.rounds, tell=tell)
+
+
 def api_single(ground: Ground, scale: Scale, tell: Tell) -> Series:
     """One job a request, each with a key of its own: checked, committed and rung for."""
     series = Series(
@@ -119,6 +127,7 @@ WORKLOADS: dict[str, Workload] = {
     "mail": mail,
     "no-pipelining": mail_without_pipelining,
     "far": mail_far_away,
+    "latency": quiet,
     "api": api_single,
     "bulk": api_bulk,
     "replay": api_replay,

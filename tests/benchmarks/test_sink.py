@@ -35,7 +35,7 @@ def talk(port, jobs):
 
 
 def test_every_mail_is_counted_under_its_job(tmp_path):
-    jobs = [uuid4() for _ in range(5)]
+    jobs, began = [uuid4() for _ in range(5)], time.time()
 
     async def trip():
         async with a_sink(tmp_path) as port:
@@ -47,6 +47,9 @@ def test_every_mail_is_counted_under_its_job(tmp_path):
         jobs[0]: 2
     }
     assert tally.read(tmp_path).count == 6
+    begun = sink.read_begun(tmp_path)
+    assert set(begun) == set(jobs)
+    assert all(began <= at <= time.time() for at in begun.values())
 
 
 def test_a_mail_without_a_job_is_nobodys(tmp_path):
