@@ -19,16 +19,16 @@ from scheduler.embedded.child import free_port, is_port_free
 USERNAME, PASSWORD = "bench", "correct horse battery staple"
 GUNICORN = (sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--threads", "8", "--keep-alive", "75")
 OUR_CONFIGURATION = ("--config", "scheduler/gunicorn_conf.py")  # the same class and threads; metrics and logs of ours
+OPEN_DOOR = {"SIGNUP_OPEN": "true", "ACCESS_TOKEN_MINUTES": "600"}
 CONNECTIONS = 8
 
 
 def ours(ground: Ground, *, seconds: float, bulk: int = 0, is_replay: bool = False) -> Figures:
     """Requests a second to POST /jobs, or jobs a second to POST /jobs/batch with so many in each."""
     with ground.fresh_database(migrated=True) as database:
-        env = ground.our_env(database, smtp_port=0) | {"SIGNUP_OPEN": "true", "ACCESS_TOKEN_MINUTES": "600"}
+        env = ground.our_env(database, smtp_port=0) | OPEN_DOOR
         with serving(ground, "API", "scheduler.wsgi", env, *OUR_CONFIGURATION) as (url, pids):
-            answer = httpx.post(f"{url}/signup", json={"username": USERNAME, "password": PASSWORD}).raise_for_status()
-            token = answer.json()["access_token"]
+            token = sign_up(url)
             body = ("--body", "bulk", "--bulk", str(bulk)) if bulk else ("--body", "replay" if is_replay else "single")
             path = "/jobs/batch" if bulk else "/jobs"
             _load(ground, f"{url}{path}", token, *body, "--seconds", "1")  # warm
@@ -52,6 +52,13 @@ def stock(ground: Ground, path: str, *, seconds: float) -> Figures:
             meter = Meter(pids)
             found = _load(ground, f"{url}/{path}", token, "--seconds", str(seconds))
             return _figures(ground, found, meter, database, table="stock_message")
+
+
+def sign_up(url: str) -> str:
+    """An access token of our API, where OPEN_DOOR is in its environment."""
+    answer = httpx.post(f"{url}/signup", json={"username": USERNAME, "password": PASSWORD}).raise_for_status()
+    token: str = answer.json()["access_token"]
+    return token
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from benchmarks.ground import ROOT, Ground
 
+OURS = "Sendonce"
+GATED = " + hand-written gate"
 PEERS_PYTHON = ROOT / ".local" / "peers" / "bin" / "python"
 
 
@@ -49,10 +51,6 @@ class Contender:
     def lay_jobs(self, place: Place, count: int) -> None:
         place.ground.finish(f"{self.name}, enqueue", [*self.lay, self.task, str(count)], env=place.env)
 
-    @property
-    def python(self) -> str:
-        return sys.executable if self.is_ours else str(PEERS_PYTHON)
-
 
 def _peer(name: str, program: str, task: str, *work: str, unsettled: str | None = None) -> Contender:
     module = f"benchmarks.peers.{program}"
@@ -63,7 +61,7 @@ def _peer(name: str, program: str, task: str, *work: str, unsettled: str | None 
 def ours(task: str) -> Contender:
     work = ("-m", "benchmarks.ours.worker") if task == "nothing" else ("manage.py", "run_worker")
     return Contender(
-        "Sendonce",
+        OURS,
         task,
         (sys.executable, "-m", "benchmarks.ours.preload"),
         (sys.executable, *work),
@@ -102,7 +100,7 @@ def procrastinate(task: str) -> Contender:
 
 
 def _gated(task: str) -> str:
-    return " + hand-written gate" if task == "send_gated" else ""
+    return GATED if task == "send_gated" else ""
 
 
 def _cores() -> int:

@@ -29,15 +29,10 @@ def drain(ground: Ground, contender: Contender, *, count: int) -> Figures:
     with ground.fresh_database(migrated=contender.is_ours) as database:
         place = Place(ground, database, smtp_port=0, folder=ground.fresh_folder("tally"))
         contender.lay_jobs(place, count)
-        with _working(contender, place) as (child, meter):
-            _await(child, place, lambda: tally.read(place.folder).count >= count, of=contender, what="done")
-            done = tally.read(place.folder)
-            cost, memory = meter.read(), pss_mib(child.pid)
-            last = _await_settled(child, place, contender, done.last)
+        figures = _worked_off(contender, place, count)
         if contender.is_ours:
             ground.manage("audit", database=database)
-    rate = count / (last - done.first)
-    return Figures(rate, {"us_per_job": cost.per(count), "pss_mib": memory})
+    return figures
 
 
 def mail(
@@ -56,16 +51,21 @@ def mail(
     ):
         place = Place(ground, database, smtp_port=port, folder=book, connections=connections)
         contender.lay_jobs(place, count)
-        with _working(contender, place) as (child, meter):
-            _await(child, place, lambda: tally.read(book).count >= count, of=contender, what="mailed")
-            done = tally.read(book)
-            cost, memory = meter.read(), pss_mib(child.pid)
-            last = _await_settled(child, place, contender, done.last)
+        figures = _worked_off(contender, place, count)
         _check_once(sink.read(book), count, contender)
         if contender.is_ours:
             ground.manage("audit", database=database)
-    rate = count / (last - done.first)
-    return Figures(rate, {"us_per_job": cost.per(count), "pss_mib": memory})
+    return figures
+
+
+def _worked_off(contender: Contender, place: Place, count: int) -> Figures:
+    """Jobs a second, by what is noted in the place's folder."""
+    with _working(contender, place) as (child, meter):
+        _await(child, place, lambda: tally.read(place.folder).count >= count, of=contender, what="done")
+        done = tally.read(place.folder)
+        cost, memory = meter.read(), pss_mib(child.pid)
+        last = _await_settled(child, place, contender, done.last)
+    return Figures(count / (last - done.first), {"us_per_job": cost.per(count), "pss_mib": memory})
 
 
 @contextmanager

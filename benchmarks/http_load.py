@@ -21,7 +21,8 @@ from itertools import count
 from typing import cast
 from urllib.parse import urlsplit
 
-TEXT = "Dear customer,\n\nthank you for your order. It will be on its way tomorrow.\n\nYour shop\n"
+from benchmarks.letter import TEXT
+
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 BODIES = ("single", "bulk", "replay", "get")
 

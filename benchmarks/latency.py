@@ -6,7 +6,6 @@ import random
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from statistics import quantiles
 from uuid import UUID
@@ -15,7 +14,7 @@ import httpx
 import psycopg
 
 from benchmarks import sink, tally
-from benchmarks.apis import OUR_CONFIGURATION, PASSWORD, USERNAME, serving
+from benchmarks.apis import OPEN_DOOR, OUR_CONFIGURATION, serving, sign_up
 from benchmarks.drains import PATIENCE_SECONDS, Wrong
 from benchmarks.ground import Ground
 from benchmarks.rounds import Figures
@@ -29,12 +28,12 @@ WARMING = 20  # jobs
 def latency(ground: Ground, *, rate: float, seconds: float) -> Figures:
     """Milliseconds from accepted (the row's `created_at`) to started (the sink has heard MAIL): the median, and p99."""
     with ground.sink() as (port, book), ground.fresh_database(migrated=True) as database:
-        env = ground.our_env(database, smtp_port=port) | {"SIGNUP_OPEN": "true", "ACCESS_TOKEN_MINUTES": "600"}
+        env = ground.our_env(database, smtp_port=port) | OPEN_DOOR
         with (
             serving(ground, "API", "scheduler.wsgi", env, *OUR_CONFIGURATION) as (url, _),
             ground.running("worker", [sys.executable, "manage.py", "run_worker"], env=env),
         ):
-            with closing(_client(url)) as client:
+            with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {sign_up(url)}"}) as client:
                 _post(client, [0.0] * WARMING)
                 _await(ground, book, WARMING)  # the worker is up
                 posted = _post(client, list(_due(rate, seconds)))
@@ -52,13 +51,6 @@ def _due(rate: float, seconds: float) -> Iterator[float]:
     chance, at = random.Random(1), 0.0
     while (at := at + chance.expovariate(rate)) < seconds:
         yield at
-
-
-def _client(url: str) -> httpx.Client:
-    client = httpx.Client(base_url=url)
-    tokens = client.post("/signup", json={"username": USERNAME, "password": PASSWORD}).raise_for_status().json()
-    client.headers["Authorization"] = f"Bearer {tokens['access_token']}"
-    return client
 
 
 def _post(client: httpx.Client, due: Sequence[float]) -> int:

@@ -9,9 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.contenders import OURS
 from benchmarks.rounds import Figures, Goal, Series
-
-OURS = "Sendonce"
 
 
 def tell(console: Console, workload: str, number: int, contender: str, figures: Figures | None) -> None:

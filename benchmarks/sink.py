@@ -31,7 +31,7 @@ TIME = struct.Struct("=d")
 
 
 class Book:
-    """What has arrived. Written before it is acknowledged, in one write for all that came together."""
+    """What has arrived, written before it is acknowledged."""
 
     def __init__(self, folder: Path) -> None:
         self._ids: IO[bytes] = (folder / "ids").open("ab", buffering=0)

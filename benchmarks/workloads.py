@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from benchmarks import apis, drains, latency
-from benchmarks.contenders import Contender, celery, dramatiq, ours, pgqueuer, procrastinate
+from benchmarks.contenders import GATED, OURS, Contender, celery, dramatiq, ours, pgqueuer, procrastinate
 from benchmarks.ground import Ground
 from benchmarks.rounds import Figures, Goal, Series, Tell, alternate
 
-OURS = "Sendonce"
 MOST_CONNECTIONS = 100
 
 
@@ -43,13 +42,12 @@ def drain(ground: Ground, scale: Scale, tell: Tell) -> Series:
 
 def mail(ground: Ground, scale: Scale, tell: Tell) -> Series:
     """Small mails to different people, to a server that offers PIPELINING."""
-    gated = " + hand-written gate"
     series = Series(
         "mail",
         "mails/s",
         goals=(
-            Goal(f"Celery{gated}", must=7, moonshot=12),
-            Goal(f"Dramatiq{gated}", must=5),
+            Goal(f"Celery{GATED}", must=7, moonshot=12),
+            Goal(f"Dramatiq{GATED}", must=5),
             Goal("pgqueuer", must=2, moonshot=3.5),
         ),
     )
@@ -64,9 +62,7 @@ def mail(ground: Ground, scale: Scale, tell: Tell) -> Series:
 
 def mail_without_pipelining(ground: Ground, scale: Scale, tell: Tell) -> Series:
     """The same mails to a server that wants each command by itself."""
-    series = Series(
-        "mail without PIPELINING", "mails/s", goals=(Goal("Dramatiq + hand-written gate", must=3, moonshot=5),)
-    )
+    series = Series("mail without PIPELINING", "mails/s", goals=(Goal(f"Dramatiq{GATED}", must=3, moonshot=5),))
     run = partial(drains.mail, ground, count=scale.mails, sink_options=("--no-pipelining",))
     return _alternate(series, [ours("send"), dramatiq("send_gated")], run, scale, tell)
 

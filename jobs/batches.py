@@ -23,17 +23,14 @@ MOST = 1_000  # jobs
 def accept(items: Sequence[JobRequest | Refused], *, owner_id: int, correlation_id: str) -> tuple[Batch, list[Answer]]:
     """Accept what can be accepted; the answers in the order of the items, of which some may be refused already."""
     batch_id = uuid7()
-    wanted = {number: item for number, item in enumerate(items) if isinstance(item, JobRequest)}
-    accepted = intake.accept_many(
-        list(wanted.values()), owner_id=owner_id, correlation_id=correlation_id, batch_id=batch_id
-    )
-    found: dict[int, Answer] = dict(zip(wanted, accepted, strict=True))
-    answers = [found.get(number) or item for number, item in enumerate(items)]
+    wanted = [item for item in items if isinstance(item, JobRequest)]
+    accepted = iter(intake.accept_many(wanted, owner_id=owner_id, correlation_id=correlation_id, batch_id=batch_id))
+    answers: list[Answer] = [next(accepted) if isinstance(item, JobRequest) else item for item in items]
     rejected = sum(isinstance(answer, Refused) for answer in answers)
     batch = Batch.objects.create(
         id=batch_id, owner_id=owner_id, accepted=len(answers) - rejected, rejected=rejected, created_at=Now()
     )
-    return batch, answers  # type: ignore[return-value]
+    return batch, answers
 
 
 def standing(batch_id: UUID, *, owner_id: int) -> tuple[Batch, dict[Status, int]]:

@@ -17,7 +17,7 @@ from jobs.claims import Claim, Waiting
 from jobs.columns import as_claim, as_json, both_keys, bury, delivery_keys, job_keys, tokens_from, write_history
 from jobs.database import move
 from jobs.errors import TooLate
-from jobs.postgres.arrays import Texts, Uuids
+from jobs.postgres.arrays import Booleans, Texts, Uuids
 from jobs.settlements import REFUSALS, Settlement
 from jobs.sql import run
 from jobs.states import DeliveryState, Outcome, Reason, Resolution, Status
@@ -164,8 +164,8 @@ def _settle_refused(settlements: Sequence[Settlement]) -> dict[int, Status]:
     rows = run(
         "refused_deliveries",
         **both_keys(s.claim for s in settlements),
-        finals=[s.is_final for s in settlements],
-        marked=[s.marked for s in settlements],
+        finals=Booleans(s.is_final for s in settlements),
+        marked=Booleans(s.marked for s in settlements),
     )
     state = {row.claim: row.state for row in rows}
     ours = [s for s in settlements if s.claim.token in state]

@@ -68,7 +68,7 @@ def _given(request: HttpRequest) -> str | None:
 
 
 def _on_pages(kind: type[MiddlewareMixin]) -> type[MiddlewareMixin]:
-    """The same, but a request to the API passes by: together they took a third of the time that accepting a job takes.
+    """The same, but a request to the API passes by, which needs none of them and would pay for all.
 
     CSRF protection is not among them: it looks at every request, and a view of the API says that it needs none.
     """

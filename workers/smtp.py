@@ -99,15 +99,15 @@ class Conversation(Session):
         self._stage = Stage.OFFERED
 
     async def _open_envelope(self, letter: Letter) -> None:
-        commands = _envelope(letter, self.capabilities)
         if "PIPELINING" in self.capabilities:
-            await self._envelope_at_once(letter, commands)
+            await self._envelope_at_once(letter, () if letter is self._ahead else _envelope(letter, self.capabilities))
         else:
-            await self._envelope_in_steps(letter, commands)
+            await self._envelope_in_steps(letter, _envelope(letter, self.capabilities))
 
     async def _envelope_at_once(self, letter: Letter, commands: Sequence[bytes]) -> None:
-        """One write, one round trip (RFC 2920). All replies are read before any is judged."""
-        sender = await self._begin(*(() if letter is self._ahead else commands))
+        """One write, one round trip (RFC 2920), or none where it has gone ahead. All replies are read before any is
+        judged."""
+        sender = await self._begin(*commands)
         self._ahead = None
         recipients = [await self._reply() for _ in letter.recipients]
         data = await self._reply()

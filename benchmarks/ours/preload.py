@@ -9,8 +9,9 @@ import sys
 
 import django
 
+from benchmarks.letter import TEXT
+
 BATCH = 500
-TEXT = "Dear customer,\n\nthank you for your order. It will be on its way tomorrow.\n\nYour shop\n"
 USERNAME = "bench"
 
 

@@ -7,9 +7,9 @@ import threading
 from email.message import EmailMessage
 from email.utils import formatdate
 
+from benchmarks.letter import TEXT
 from benchmarks.peers import place
 
-TEXT = "Dear customer,\n\nthank you for your order. It will be on its way tomorrow.\n\nYour shop\n"
 _mine = threading.local()
 
 

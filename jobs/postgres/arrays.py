@@ -1,6 +1,6 @@
 """Arrays of many short values in PostgreSQL's binary format: packed, not escaped and quoted one by one.
 
-A batch of 200 has some 25 of them; as psycopg writes lists, in text, they took half of a worker's time for SQL. Each
+A batch has some 25 of them, and as psycopg writes lists, in text, they were most of what its statements cost us. Each
 class is a list that psycopg knows how to write: `Uuids([…])` for `uuid[]`. None stands for NULL; what is no such value
 raises ValueError or TypeError.
 
@@ -78,9 +78,7 @@ def _dumper(of: str, item: Callable[[Any], bytes]) -> type[Dumper]:
                 return _EMPTY(0, 0, known.oid)
             has_nulls = None in values
             try:
-                items = (
-                    [_NULL if value is None else item(value) for value in values] if has_nulls else map(item, values)
-                )
+                items = map(item_or_null if has_nulls else item, values)
                 return _HEAD(1, has_nulls, known.oid, len(values), 1) + b"".join(items)
             except struct.error as error:
                 raise ValueError(f"A value of {of}[] cannot be written: {error}") from None
