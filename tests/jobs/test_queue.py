@@ -140,6 +140,13 @@ def test_another_type_at_one_key_spoils_no_other_answer(bell):
     assert queue.ask_gate([claim(1), claim(2, b"1" * 16)]) == {2}
 
 
+def test_a_redis_that_forgot_its_scripts_is_told_them_again(bell):
+    queue.remember_sent([bytes(16)])
+    bell.script_flush()
+
+    assert queue.ask_gate([claim()]) == {7}
+
+
 # ── The front door's memory ───────────────────────────────────────────────────────────────────
 
 
