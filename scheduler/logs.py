@@ -24,6 +24,7 @@ def configure_logging(level: str, fmt: str) -> None:
     coloured = fmt == "console" or (fmt == "auto" and sys.stderr.isatty())
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
+        name_trip,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -64,6 +65,12 @@ def configure_logging(level: str, fmt: str) -> None:
             },
         }
     )
+
+
+def name_trip(logger: Any, method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """A trip binds itself, and its `names` stand in its lines: most trips write none that anybody reads."""
+    trip = event.pop("trip", None)
+    return event if trip is None else {**trip.names, **event}
 
 
 def told(exc_info: Any) -> str:

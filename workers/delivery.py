@@ -67,7 +67,7 @@ class Delivery:
 
     async def run(self) -> None:
         """Make the trip and write down how it ended. Raises nothing but what the recorder raises."""
-        self._bind_log()
+        structlog.contextvars.bind_contextvars(trip=self)
         try:
             await self._send()
         except ClaimLost:
@@ -151,13 +151,15 @@ class Delivery:
 
     # ── What is told ──────────────────────────────────────────────────────────────────────────
 
-    def _bind_log(self) -> None:
-        structlog.contextvars.bind_contextvars(
-            job_id=str(self.claim.job_id),
-            correlation_id=self.claim.correlation_id,
-            attempt=self.claim.attempt,
-            worker_id=str(self.worker),
-        )
+    @property
+    def names(self) -> dict[str, object]:
+        """What each of its lines in the log begins with (scheduler/logs.py)."""
+        return {
+            "job_id": str(self.claim.job_id),
+            "correlation_id": self.claim.correlation_id,
+            "attempt": self.claim.attempt,
+            "worker_id": str(self.worker),
+        }
 
     def _tell(self, outcome: Settlement, status: Status | None) -> None:
         kind = self.claim.type

@@ -87,5 +87,7 @@ def _outcome(error: BaseException | None, *, marked: bool) -> Outcome:
 
 def clean(text: str) -> str:
     """Somebody else's words, fit for a row and a log: no control characters, no half characters, bounded."""
+    if text.isascii() and text.isprintable():
+        return text[:LONGEST_DETAIL]
     whole = text.encode("utf-8", "replace").decode("utf-8")
     return "".join(c if c.isprintable() else " " for c in whole)[:LONGEST_DETAIL]

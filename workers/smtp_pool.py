@@ -31,12 +31,8 @@ class _Seat:
 
     letter: Letter
     line: asyncio.Future[Conversation | None]
+    waits_until: float
     boarded_at: float = 0.0
-
-
-def _lose_patience(seat: _Seat) -> None:
-    if not seat.line.done():
-        seat.line.set_exception(TimeoutError())
 
 
 class Pool:
@@ -53,6 +49,7 @@ class Pool:
         self._boarded: dict[Conversation, _Seat] = {}  # the oldest first
         self._farewells: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.TimerHandle | None = None  # for who waits longest
         self._is_closed = False
 
     async def lend(self, letter: Letter) -> Loan:
@@ -92,9 +89,10 @@ class Pool:
     async def _wait_for_line(self, letter: Letter) -> Conversation | None:
         """Whoever grants a seat has counted its connection as lent."""
         loop = asyncio.get_running_loop()
-        seat = _Seat(letter, loop.create_future())
+        seat = _Seat(letter, loop.create_future(), loop.time() + self._timeouts.connect)
         self._waiting.append(seat)
-        alarm = loop.call_later(self._timeouts.connect, _lose_patience, seat)
+        if self._alarm is None:
+            self._alarm = loop.call_at(seat.waits_until, self._lose_patience)
         try:
             return await seat.line
         except TimeoutError:
@@ -104,8 +102,17 @@ class Pool:
         except asyncio.CancelledError:
             self._stand_up(seat)
             raise
-        finally:
-            alarm.cancel()
+
+    def _lose_patience(self) -> None:
+        """Some have waited as long as they may. One alarm for all of them: nearly all get a line in time."""
+        self._alarm = None
+        loop = asyncio.get_running_loop()
+        seats = [seat for seat in (*self._boarded.values(), *self._waiting) if not seat.line.done()]
+        for seat in seats:
+            if seat.waits_until <= loop.time():
+                seat.line.set_exception(TimeoutError())
+        if until := [seat.waits_until for seat in seats if not seat.line.done()]:
+            self._alarm = loop.call_at(min(until), self._lose_patience)
 
     def _stand_up(self, seat: _Seat) -> None:
         """It does not want to travel any more."""

@@ -42,9 +42,12 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._replies = ReplyParser()
         self._ended: str | None = None
-        self._gone = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._gone = self._loop.create_future()
         self._writing_paused = False
         self._waiter: asyncio.Future[None] | None = None
+        self._deadline = 0.0  # of whoever waits
+        self._alarm: asyncio.TimerHandle | None = None
 
     @classmethod
     async def connect(cls, host: str, port: int, *, tls: ssl.SSLContext | None) -> Wire:
@@ -75,6 +78,8 @@ class Wire(asyncio.Protocol):
         if not self._gone.done():
             self._gone.set_result(None)
         self._wake()
+        if self._alarm is not None:
+            self._alarm.cancel()
 
     def pause_writing(self) -> None:
         self._writing_paused = True
@@ -120,13 +125,13 @@ class Wire(asyncio.Protocol):
 
         Raises TimeoutError when the server takes nothing for so long.
         """
-        deadline = asyncio.get_running_loop().time() + timeout
+        deadline = self._loop.time() + timeout
         while self._writing_paused and self._ended is None and not self.has_input:
             await self._news(deadline)
 
     async def reply(self, timeout: float) -> Reply:
         """The next reply. Raises TimeoutError, Lost and Garbled."""
-        deadline = asyncio.get_running_loop().time() + timeout
+        deadline = self._loop.time() + timeout
         try:
             while (reply := self._replies.take()) is None:
                 if self._ended is not None:
@@ -185,18 +190,30 @@ class Wire(asyncio.Protocol):
         return str(address[0]) if address else ""
 
     async def _news(self, deadline: float) -> None:
-        """Something has changed. Raises TimeoutError at the deadline, at less cost than asyncio.timeout."""
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        alarm = loop.call_at(deadline, self._ring)
+        """Something has changed. Raises TimeoutError at the deadline.
+
+        The alarm outlives the wait and is set anew only when it has rung: one for thousands of replies that come in
+        time, each of which asyncio.timeout would have made and cancelled."""
+        self._waiter, self._deadline = self._loop.create_future(), deadline
+        if self._alarm is None or self._alarm.when() > deadline:
+            self._set_alarm()
         try:
             await self._waiter
         finally:
-            alarm.cancel()
             self._waiter = None
 
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(self._deadline, self._ring)
+
     def _ring(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+        self._alarm = None
+        if self._waiter is None or self._waiter.done():
+            return
+        if self._loop.time() < self._deadline:
+            self._set_alarm()
+        else:
             self._waiter.set_exception(TimeoutError())
 
     def _wake(self) -> None:

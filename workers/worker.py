@@ -103,8 +103,8 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._leave_now = asyncio.Event()
-        self._turnstile = asyncio.Lock()
-        self._turned_at = 0.0
+        self._turn_ends = 0.0
+        self._next_turn_comes = False
         self._channels = self._make_channels()
         self._listen_to_signals()
         if follow is not None:
@@ -156,20 +156,25 @@ class Worker:
                 channels=self._channels,
                 recorder=self._recorder,
                 conf=self._conf,
-                my_turn=self._next_turn,
+                my_turn=self._my_turn,
             )
             trip = self._loop.create_task(delivery.run())
             self._trips.add(trip)
             trip.add_done_callback(partial(self._trip_over, claim.token))
 
-    async def _next_turn(self) -> None:
+    async def _my_turn(self) -> None:
         """Preparations one after the other: when they have taken the loop for a while, all who are under way go on
         before the next, and the loop lives."""
-        async with self._turnstile:
-            if self._loop.time() - self._turned_at >= TURN_SECONDS:
-                await asyncio.sleep(0)
-                self.pulse.tick("loop")
-                self._turned_at = self._loop.time()
+        while self._loop.time() >= self._turn_ends:
+            if not self._next_turn_comes:
+                self._next_turn_comes = True
+                self._loop.call_soon(self._begin_turn)  # comes before whoever waits from here on
+            await asyncio.sleep(0)
+
+    def _begin_turn(self) -> None:
+        self._next_turn_comes = False
+        self._turn_ends = self._loop.time() + TURN_SECONDS
+        self.pulse.tick("loop")
 
     def _trip_over(self, token: int, trip: asyncio.Task[None]) -> None:
         self._trips.discard(trip)

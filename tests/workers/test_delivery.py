@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from jobs.conf import tunables
 from jobs.errors import Invalid, Permanent, Transient, Unanswered
 from jobs.models import Attempt, Job
+from scheduler.logs import name_trip
 from tests.jobs.transitions import builders as build
 from tests.workers.channels_with_character import CalmChannel, FlakyChannel, RefusingChannel, SlowChannel
 from tests.workers.conftest import when
@@ -292,7 +293,7 @@ def test_cancelled_after_the_dot_nobody_can_know(recorder):
 def test_every_line_of_a_trip_names_it_and_none_names_people(recorder):
     claim = build.gated()
 
-    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars, name_trip]) as logs:
         go(recorder, claim, CalmChannel())
 
     (line,) = logs
