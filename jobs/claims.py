@@ -38,6 +38,11 @@ class Claim(Struct, frozen=True):
         """It may have killed a worker: it is prepared alone (workers/quarantine.py)."""
         return self.deaths > 0
 
+    @property
+    def names(self) -> dict[str, object]:
+        """What stands in lines of the log that are about it (scheduler/logs.py)."""
+        return {"job_id": str(self.job_id), "correlation_id": self.correlation_id, "attempt": self.attempt}
+
 
 class Waiting(NamedTuple):
     """A job that has just become `queued`: its id belongs into the Redis list of its priority."""

@@ -46,3 +46,16 @@ class Settlement(Struct, frozen=True):
     @property
     def error(self) -> dict[str, Any]:
         return {"kind": self.kind, "code": self.code, "detail": self.detail}
+
+    @property
+    def names(self) -> dict[str, object]:
+        """What stands in lines of the log that are about it (scheduler/logs.py)."""
+        return {
+            **self.claim.names,
+            "worker_id": str(self.worker),
+            "outcome": self.outcome.value,
+            "provider": self.provider,
+            "reason": self.kind,
+            "code": self.code,
+            "ms": round(self.took_seconds * 1000, 1),
+        }

@@ -150,12 +150,20 @@ def adoptable(settlements: Sequence[Settlement]) -> set[int]:
 
 def _settle_sent(settlements: Sequence[Settlement], still_running: Collection[int]) -> dict[int, Status]:
     """Only a claim that runs no more can have an open unknown to answer."""
-    sent = tokens_from("sent_deliveries", delivery_keys(s.claim for s in settlements))
+    sent = tokens_from("sent_deliveries", delivery_keys(s.claim for s in settlements if s.marked))
+    sent |= _settle_unmarked([s for s in settlements if not s.marked])
     ours = [s for s in settlements if s.claim.token in sent]
     if ours:
         run("sent_jobs", **job_keys(s.claim for s in ours), results=Texts(as_json(s.result) for s in ours))
         _close_dead_letters([s for s in ours if s.claim.token not in still_running])
     return dict.fromkeys(sent, Status.COMPLETED)
+
+
+def _settle_unmarked(settlements: Sequence[Settlement]) -> set[int]:
+    providers = Texts(s.provider for s in settlements)  # sorted by hash, as delivery_keys is
+    return tokens_from(
+        "sent_unmarked_deliveries", delivery_keys(s.claim for s in settlements) | {"providers": providers}
+    )
 
 
 def _settle_refused(settlements: Sequence[Settlement]) -> dict[int, Status]:

@@ -1,7 +1,7 @@
 """Structured logs: one event, one line; colours at a terminal, JSON elsewhere.
 
 Addresses, bodies and tokens never appear; ids always do. What a request or a trip binds
-(`correlation_id`, `job_id`, `attempt`, …) is merged into each of its lines.
+(`correlation_id`, `about`, …) is merged into each of its lines.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def configure_logging(level: str, fmt: str) -> None:
     coloured = fmt == "console" or (fmt == "auto" and sys.stderr.isatty())
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
-        name_trip,
+        name_subject,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -67,10 +67,10 @@ def configure_logging(level: str, fmt: str) -> None:
     )
 
 
-def name_trip(logger: Any, method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
-    """A trip binds itself, and its `names` stand in its lines: most trips write none that anybody reads."""
-    trip = event.pop("trip", None)
-    return event if trip is None else {**trip.names, **event}
+def name_subject(logger: Any, method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """`about` is somebody whose `names` stand in the line: nobody writes them out for lines that nobody reads."""
+    about = event.pop("about", None)
+    return event if about is None else {**about.names, **event}
 
 
 def told(exc_info: Any) -> str:

@@ -4,9 +4,9 @@ prepare   the payload becomes bytes; nothing has left yet
 acquit    only of a job that may have killed a worker: its preparation did no harm
 connect   a line to the provider, reused when one is open
 offer     envelope and body, all but the final dot: refused here is provably not sent
-mark      PostgreSQL commits `dot`; refused means that the job is no longer ours
+mark      PostgreSQL commits `dot`; refused means that the job is no longer ours (what may be repeated is not marked)
 commit    the dot, and the wait for the reply: the only step whose outcome can be unknowable
-settle    the outcome is committed; whatever happens, every trip ends here
+settle    the outcome goes to the recorder, which commits it; whatever happens, every trip ends here
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cache
 from uuid import UUID
 
 import structlog
@@ -22,18 +21,12 @@ import structlog
 from jobs.claims import Claim
 from jobs.conf import Tunables
 from jobs.errors import ClaimLost, DeliveryError, Interrupted, Transient, Unanswered
-from jobs.metrics import JOB_DURATION, JOB_FAILURES, JOB_RETRIES, JOBS_PROCESSED, SEND_UNKNOWN
 from jobs.settlements import Settlement
-from jobs.states import FINAL, Outcome, Status
 from workers import settlement
 from workers.channels.base import Channel, Receipt
 from workers.recorder import MarkUncertain, Recorder
 
 log = structlog.get_logger(__name__)
-
-
-_processed = cache(lambda status, kind: JOBS_PROCESSED.labels(status=status.value, type=kind))  # `labels` is slow
-_duration = cache(lambda kind: JOB_DURATION.labels(type=kind))
 
 
 async def _at_once() -> None: ...
@@ -66,22 +59,22 @@ class Delivery:
         self.started = time.monotonic()
 
     async def run(self) -> None:
-        """Make the trip and write down how it ended. Raises nothing but what the recorder raises."""
-        structlog.contextvars.bind_contextvars(trip=self)
+        """Make the trip, and have it written down how it ended."""
+        structlog.contextvars.bind_contextvars(about=self)
         try:
             await self._send()
         except ClaimLost:
-            await self._step_back("claim_lost")
+            self._step_back("claim_lost")
         except Interrupted:
-            await self._step_back("interrupted")
+            self._step_back("interrupted")
         except MarkUncertain:
-            await self._step_back("mark_uncertain")
+            self._step_back("mark_uncertain")
         except asyncio.CancelledError:
-            await self._hand_back()
+            self._hand_back()
         except Exception as error:
-            await self._end_badly(error)
+            self._end_badly(error)
         else:
-            await self._settle(self._ending())
+            self.recorder.settle(self._ending())
 
     async def _send(self) -> None:
         channel = self._channel()
@@ -92,7 +85,8 @@ class Delivery:
         async with channel.connect(parcel) as line:
             self.provider = line.provider
             await line.offer(parcel)
-            await self._mark(line.provider)
+            if not channel.may_be_repeated:
+                await self._mark(line.provider)
             self.receipt = await line.commit()
 
     def _channel(self) -> Channel:
@@ -113,7 +107,9 @@ class Delivery:
         """A receipt stands, even when giving the connection back failed afterwards."""
         took = time.monotonic() - self.started
         if self.receipt is not None:
-            return settlement.of_receipt(self.claim, self.receipt, worker=self.worker, took_seconds=took)
+            return settlement.of_receipt(
+                self.claim, self.receipt, worker=self.worker, marked=self.is_marked, took_seconds=took
+            )
         if not isinstance(error, DeliveryError):
             log.error("trip_failed", exc_info=error)
         return settlement.of_error(
@@ -126,58 +122,26 @@ class Delivery:
             conf=self.conf,
         )
 
-    async def _end_badly(self, error: Exception) -> None:
+    def _end_badly(self, error: Exception) -> None:
         if self.may_be_marked and not self.is_marked:
-            await self._step_back("mark_uncertain")  # and leaving the line failed, too: no dot was written
+            self._step_back("mark_uncertain")  # and leaving the line failed, too: no dot was written
         else:
-            await self._settle(self._ending(error))
+            self.recorder.settle(self._ending(error))
 
-    async def _settle(self, outcome: Settlement) -> None:
-        status = await self.recorder.settle(outcome)
-        self._tell(outcome, status)
-
-    async def _step_back(self, event: str) -> None:
+    def _step_back(self, event: str) -> None:
         """No dot was written. Give the job back, harmlessly if it is not ours any more."""
         log.warning(event)
-        await self.recorder.put_back(self.claim, wait_seconds=self.conf.put_back_seconds, unmark=event != "claim_lost")
+        self.recorder.put_back([self.claim], wait_seconds=self.conf.put_back_seconds, unmark=event != "claim_lost")
 
-    async def _hand_back(self) -> None:
+    def _hand_back(self) -> None:
         """The worker must leave now. Marked: nobody can know. Not marked: nothing was sent."""
         if self.is_marked:
-            await self._settle(self._ending(Unanswered("The worker had to stop.", kind="interrupted")))
+            self.recorder.settle(self._ending(Unanswered("The worker had to stop.", kind="interrupted")))
         else:
             log.info("handed_back")
-            await self.recorder.put_back(self.claim, wait_seconds=0.0, unmark=self.may_be_marked)
-
-    # ── What is told ──────────────────────────────────────────────────────────────────────────
+            self.recorder.put_back([self.claim], wait_seconds=0.0, unmark=self.may_be_marked)
 
     @property
     def names(self) -> dict[str, object]:
-        """What each of its lines in the log begins with (scheduler/logs.py)."""
-        return {
-            "job_id": str(self.claim.job_id),
-            "correlation_id": self.claim.correlation_id,
-            "attempt": self.claim.attempt,
-            "worker_id": str(self.worker),
-        }
-
-    def _tell(self, outcome: Settlement, status: Status | None) -> None:
-        kind = self.claim.type
-        if outcome.outcome is not Outcome.SENT:
-            JOB_FAILURES.labels(reason=outcome.kind or "error").inc()
-        if outcome.outcome is Outcome.UNKNOWN:
-            SEND_UNKNOWN.inc()
-        if status is not None:
-            _processed(status, kind).inc()
-            _duration(kind).observe(outcome.took_seconds)
-        if status in FINAL:
-            JOB_RETRIES.observe(self.claim.attempt)
-        log.info(
-            "job_settled",
-            outcome=outcome.outcome.value,
-            status=status.value if status else "not_ours",
-            provider=self.provider,
-            reason=outcome.kind,
-            code=outcome.code,
-            ms=round(outcome.took_seconds * 1000, 1),
-        )
+        """What stands in each of its lines in the log (scheduler/logs.py)."""
+        return {**self.claim.names, "worker_id": str(self.worker)}

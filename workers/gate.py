@@ -26,17 +26,13 @@ def admit(claims: Sequence[Claim]) -> list[Claim]:
     for token in standing.duplicates:
         _tell_duplicate(by_token[token], tier="l1" if token in said_sent else "l2")
     for token in standing.held:
-        log.info("job_held", **_names(by_token[token]))
+        log.info("job_held", about=by_token[token])
     for token in standing.put_back:
-        log.info("job_put_back", **_names(by_token[token]))
+        log.info("job_put_back", about=by_token[token])
     return [by_token[token] for token in standing.admitted]
 
 
 def _tell_duplicate(claim: Claim, *, tier: str) -> None:
     DUPLICATES.labels(tier=tier).inc()
     JOBS_PROCESSED.labels(status=Status.COMPLETED, type=claim.type).inc()
-    log.info("duplicate_suppressed", tier=tier, **_names(claim))
-
-
-def _names(claim: Claim) -> dict[str, object]:
-    return {"job_id": str(claim.job_id), "correlation_id": claim.correlation_id, "attempt": claim.attempt}
+    log.info("duplicate_suppressed", tier=tier, about=claim)

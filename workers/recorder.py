@@ -1,8 +1,9 @@
 """The recorder: one thread that commits marks and outcomes in groups as they pile up.
 
 While one group is being committed, and for a moment after, the next one gathers; who comes after a pause waits for
-nobody. Futures of the asyncio loop are answered after the commit, each from its own returned row. When PostgreSQL is
-away, marks fail at once (no mark, no dot), everything else is kept and written when it is back.
+nobody. Marks are answered in the asyncio loop after the commit, each from its own returned row; to settle and to give
+back nobody waits. When PostgreSQL is away, marks fail at once (no mark, no dot), everything else is kept and written
+when it is back.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 from django.db import connection
@@ -43,7 +43,7 @@ class MarkUncertain(DeliveryError):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Commit the dot mark; the future answers None, or raises ClaimLost or MarkUncertain."""
+    """Commit the dot mark."""
 
     claim: Claim
     provider: str
@@ -60,14 +60,14 @@ class PutBack:
 
 @dataclass(frozen=True, slots=True)
 class Acquittal:
-    """A suspect was prepared without harm; the future answers None, or raises ClaimLost."""
+    """A suspect was prepared without harm."""
 
     claim: Claim
 
 
 Request = Mark | PutBack | Acquittal | Settlement
 MIDWAY = Mark | Acquittal  # after these the trip goes on
-Entry = tuple[Request, "asyncio.Future[Any]"]
+Entry = tuple[Request, "asyncio.Future[None] | None"]  # the future of whoever waits for the answer
 
 
 @dataclass(slots=True)
@@ -116,12 +116,14 @@ class Recorder:
         under_way: Callable[[], int],
         on_over: Callable[[list[int]], None],
         on_acquitted: Callable[[list[int]], None],
+        on_settled: Callable[[Settlement, Status | None], None],
     ) -> None:
         self._journal = journal
         self._pulse = pulse
         self._under_way = under_way  # trips, of this worker
         self._on_over = on_over  # told the tokens of trips that are written down
         self._on_acquitted = on_acquitted
+        self._on_settled = on_settled  # told each job's new status, or None when it was not ours any more
         self._entries: fifo.SimpleQueue[Entry] = fifo.SimpleQueue()
         self._backlog: list[Entry] = []
         self._committed_at = 0.0
@@ -138,27 +140,23 @@ class Recorder:
         """Returns once it is committed that this suspect was prepared without harm. Raises ClaimLost."""
         await self._ask(Acquittal(claim))
 
-    async def settle(self, settlement: Settlement) -> Status | None:
-        """Returns once the outcome is committed: the job's new status, or None when it is not ours any more.
+    async def _ask(self, request: Request) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._entries.put((request, future))
+        await future
 
-        What the other side answered is in the journal before this first waits.
-        """
+    def settle(self, settlement: Settlement) -> None:
+        """Have the outcome committed. What the other side answered is in the journal when this returns."""
         if settlement.is_answer:
             self._journal.write(settlement)
-        return await self._ask(settlement)
+        self._entries.put((settlement, None))
 
-    async def put_back(self, claim: Claim, *, wait_seconds: float, unmark: bool = False) -> None:
-        await self._ask(PutBack(claim, wait_seconds, unmark))
+    # ── From any thread ───────────────────────────────────────────────────────────────────────
 
-    def put_back_later(self, claims: Iterable[Claim], *, wait_seconds: float) -> None:
-        """The same from another thread, without waiting for the answer."""
+    def put_back(self, claims: Iterable[Claim], *, wait_seconds: float, unmark: bool = False) -> None:
+        """Have these jobs given back."""
         for claim in claims:
-            self._entries.put((PutBack(claim, wait_seconds), _Nobody()))  # type: ignore[arg-type]
-
-    async def _ask(self, request: Request) -> Any:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._entries.put((request, future))
-        return await future
+            self._entries.put((PutBack(claim, wait_seconds, unmark), None))
 
     # ── The thread ────────────────────────────────────────────────────────────────────────────
 
@@ -226,17 +224,18 @@ class Recorder:
             self._answer(group)
 
     def _answer(self, group: Group) -> None:
+        self._on_acquitted([request.claim.token for request, _ in group.entries if isinstance(request, Acquittal)])
+        _answer_all([(future, _answer_to(request, group)) for request, future in group.entries if future])
+        settled = [request for request, _ in group.entries if isinstance(request, Settlement)]
+        for settlement in settled:
+            self._on_settled(settlement, group.settled.get(settlement.claim.token))
         over = [request.claim.token for request, _ in group.entries if not isinstance(request, MIDWAY)]
         self._journal.strike(over)
         self._on_over(over)
-        self._on_acquitted([request.claim.token for request, _ in group.entries if isinstance(request, Acquittal)])
-        _answer_all([(future, _answer_to(request, group)) for request, future in group.entries])
         queue.remember_sent(
-            request.claim.dedupe_hash
-            for request, _ in group.entries
-            if isinstance(request, Settlement)
-            and request.outcome is Outcome.SENT
-            and request.claim.token in group.settled
+            settlement.claim.dedupe_hash
+            for settlement in settled
+            if settlement.outcome is Outcome.SENT and settlement.claim.token in group.settled
         )
 
     def _wait_for_postgres(self, group: Group, error: Exception) -> None:
@@ -250,7 +249,7 @@ class Recorder:
     def _keep(self, group: Group) -> None:
         """Marks fail at once: no dot. The rest is kept: its guards make a repeated write harmless."""
         marks = [entry for entry in group.entries if isinstance(entry[0], Mark)]
-        _answer_all([(future, MarkUncertain()) for _, future in marks])
+        _answer_all([(future, MarkUncertain()) for _, future in marks if future])
         self._backlog += [entry for entry in group.entries if not isinstance(entry[0], Mark)]
 
     def _split(self, group: Group, error: Exception) -> None:
@@ -264,33 +263,27 @@ class Recorder:
         if not isinstance(request, MIDWAY):
             self._journal.strike([request.claim.token])
             self._on_over([request.claim.token])  # the own sweep gives the job back, by what is marked
-        _answer_all([(future, MarkUncertain() if isinstance(request, Mark) else error)])
+        if future:
+            _answer_all([(future, MarkUncertain() if isinstance(request, Mark) else error)])
 
 
-def _answer_to(request: Request, group: Group) -> Any:
-    if isinstance(request, MIDWAY):
-        return None if request.claim.token in group.still_ours else ClaimLost()
-    return group.settled.get(request.claim.token) if isinstance(request, Settlement) else None
+def _answer_to(request: Request, group: Group) -> Exception | None:
+    return None if request.claim.token in group.still_ours else ClaimLost()
 
 
-def _answer_all(answers: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+def _answer_all(answers: Sequence[tuple[asyncio.Future[None], Exception | None]]) -> None:
     """Answer the loop's futures, with one call into the loop."""
-    answers = [(future, answer) for future, answer in answers if not isinstance(future, _Nobody)]
     if answers:
         loop = answers[0][0].get_loop()
         if not loop.is_closed():
             loop.call_soon_threadsafe(_set_all, answers)
 
 
-def _set_all(answers: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
-    for future, answer in answers:
+def _set_all(answers: Sequence[tuple[asyncio.Future[None], Exception | None]]) -> None:
+    for future, error in answers:
         if future.done():
             continue
-        if isinstance(answer, BaseException):
-            future.set_exception(answer)
+        if error is None:
+            future.set_result(None)
         else:
-            future.set_result(answer)
-
-
-class _Nobody:
-    """Stands where nobody waits for the answer."""
+            future.set_exception(error)

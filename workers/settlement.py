@@ -16,12 +16,13 @@ from workers.channels.base import Receipt
 LONGEST_DETAIL = 500
 
 
-def of_receipt(claim: Claim, receipt: Receipt, *, worker: UUID, took_seconds: float) -> Settlement:
-    """The other side has it."""
+def of_receipt(claim: Claim, receipt: Receipt, *, worker: UUID, marked: bool, took_seconds: float) -> Settlement:
+    """The other side has it. `marked`: the dot mark had been committed."""
     return Settlement(
         claim=claim,
         outcome=Outcome.SENT,
         worker=worker,
+        marked=marked,
         provider=receipt.provider,
         code=receipt.code,
         detail=clean(receipt.detail),

@@ -162,7 +162,7 @@ class Taker:
                 for claim in batch:
                     del ahead[claim.token]
         finally:
-            self._recorder.put_back_later(ahead.values(), wait_seconds=self._conf.put_back_seconds)
+            self._recorder.put_back(ahead.values(), wait_seconds=self._conf.put_back_seconds)
 
     def _admit(self, claims: list[Claim]) -> None:
         admitted = gate.admit(claims)

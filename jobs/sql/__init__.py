@@ -24,7 +24,7 @@ from psycopg.rows import namedtuple_row
 KEPT = frozenset(
     {
         *("insert_jobs", "claim", "gate", "mark", "lock_jobs", "sent_deliveries", "sent_jobs"),
-        *("close_dead_letters", "insert_attempts", "beat", "first_answers"),
+        *("sent_unmarked_deliveries", "close_dead_letters", "insert_attempts", "beat", "first_answers"),
     }
 )
 STATEMENTS = {path.stem: path.read_text() for path in sorted(Path(__file__).parent.glob("*.sql"))}

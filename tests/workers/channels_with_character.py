@@ -37,6 +37,8 @@ class FakeLine:
 class CalmChannel:
     """Takes everything at once. The others step in at one of its `on_…`."""
 
+    may_be_repeated = False
+
     def __init__(self) -> None:
         self.dots: list[UUID] = []  # the point of no return was passed
         self.outbox: list[UUID] = []  # … and the other side has it
@@ -66,6 +68,12 @@ class CalmChannel:
     async def on_dot(self) -> None: ...
 
     async def on_give_back(self) -> None: ...
+
+
+class RepeatableChannel(CalmChannel):
+    """What it does may be done twice."""
+
+    may_be_repeated = True
 
 
 class RefusingChannel(CalmChannel):

@@ -14,6 +14,10 @@ import pytest
 import redis
 from django.db import OperationalError
 
+from jobs.claims import Claim
+from jobs.settlements import Settlement
+from jobs.states import Status
+from workers import reports
 from workers.journal import Journal
 from workers.pulse import Pulse
 from workers.recorder import Group, Recorder
@@ -25,6 +29,7 @@ class RunningRecorder(Recorder):
     def __init__(self, folder: Path) -> None:
         self.over: list[int] = []
         self.acquitted: list[int] = []
+        self.told: dict[int, Status | None] = {}
         self.pulse = Pulse()
         self.journals = folder
         self.journal = Journal(folder, UUID(int=1))
@@ -35,11 +40,31 @@ class RunningRecorder(Recorder):
             under_way=lambda: self.trips,
             on_over=self.over.extend,
             on_acquitted=self.acquitted.extend,
+            on_settled=self._tell,
         )
         self.thread = threading.Thread(target=self.run, name="recorder")
 
+    def _tell(self, settlement: Settlement, status: Status | None) -> None:
+        self.told[settlement.claim.token] = status
+        reports.settled(settlement, status)
+
     def start(self) -> None:
         self.thread.start()
+
+    async def settled(self, settlement: Settlement) -> Status | None:
+        """What became of the job; None, too, when nothing could be written."""
+        self.settle(settlement)
+        await self.written(settlement.claim)
+        return self.told.get(settlement.claim.token)
+
+    async def returned(self, claim: Claim, **how: Any) -> None:
+        """It was put back."""
+        self.put_back([claim], **how)
+        await self.written(claim)
+
+    async def written(self, claim: Claim) -> None:
+        """Its trip is over, and PostgreSQL has it."""
+        await when(lambda: claim.token in self.over)
 
     def finish(self) -> None:
         """Stop, and wait until everything is written."""

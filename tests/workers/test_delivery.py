@@ -11,9 +11,15 @@ from structlog.testing import capture_logs
 from jobs.conf import tunables
 from jobs.errors import Invalid, Permanent, Transient, Unanswered
 from jobs.models import Attempt, Job
-from scheduler.logs import name_trip
+from scheduler.logs import name_subject
 from tests.jobs.transitions import builders as build
-from tests.workers.channels_with_character import CalmChannel, FlakyChannel, RefusingChannel, SlowChannel
+from tests.workers.channels_with_character import (
+    CalmChannel,
+    FlakyChannel,
+    RefusingChannel,
+    RepeatableChannel,
+    SlowChannel,
+)
 from tests.workers.conftest import when
 from workers.delivery import Delivery
 
@@ -24,7 +30,12 @@ def a_trip(recorder, claim, channel) -> Delivery:
 
 def go(recorder, claim, channel) -> None:
     """The whole trip."""
-    recorder.one_by_one(a_trip(recorder, claim, channel).run())
+
+    async def trip():
+        await a_trip(recorder, claim, channel).run()
+        await recorder.written(claim)
+
+    recorder.one_by_one(trip())
 
 
 def go_and_cancel(recorder, claim, channel) -> None:
@@ -35,6 +46,7 @@ def go_and_cancel(recorder, claim, channel) -> None:
         await when(lambda: channel.reached)
         task.cancel()
         await task
+        await recorder.written(claim)
 
     recorder.start()
     asyncio.run(trip())
@@ -69,6 +81,35 @@ def test_a_trip_that_goes_well_leaves_a_receipt(recorder, moved):
     assert moved("job_processing_duration_seconds_count", type="email") == 1
     assert moved("job_retry_attempts_sum") == 1
     assert moved("job_failures_total", reason="error") == 0
+
+
+def test_what_may_be_repeated_is_not_marked_before_it_is_done(recorder):
+    claim, states = build.gated(), []
+
+    class Onlooker(RepeatableChannel):
+        async def on_dot(self):
+            states.append(await asyncio.to_thread(in_thread, lambda: build.where(claim)))
+
+    channel = Onlooker()
+    go(recorder, claim, channel)
+
+    assert states == [("running", "claimed")]
+    assert channel.outbox == [claim.job_id]
+    assert build.where(claim) == ("completed", "sent")
+    assert recorder.journal._open == {}
+
+
+def test_what_may_be_repeated_is_done_again_after_an_error(recorder):
+    claim = build.gated()
+
+    class Clumsy(RepeatableChannel):
+        async def on_dot(self):
+            raise ZeroDivisionError
+
+    go(recorder, claim, Clumsy())
+
+    assert build.where(claim) == ("scheduled", "released")
+    assert build.facts(claim).history == ["transient"]
 
 
 def test_the_mark_is_committed_before_the_dot(recorder):
@@ -269,6 +310,7 @@ def test_cancelled_while_the_mark_is_being_committed_nothing_stays_marked(record
         task.cancel()
         recorder.start()
         await task
+        await recorder.written(claim)
 
     asyncio.run(trip())
 
@@ -293,7 +335,7 @@ def test_cancelled_after_the_dot_nobody_can_know(recorder):
 def test_every_line_of_a_trip_names_it_and_none_names_people(recorder):
     claim = build.gated()
 
-    with capture_logs(processors=[structlog.contextvars.merge_contextvars, name_trip]) as logs:
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars, name_subject]) as logs:
         go(recorder, claim, CalmChannel())
 
     (line,) = logs

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from jobs.models import Delivery, Job
 from jobs.states import Decision
+from scheduler.logs import name_subject
 from tests.jobs.transitions import builders as build
 from workers import gate
 
@@ -34,7 +35,7 @@ def test_what_redis_calls_sent_is_a_duplicate_and_costs_no_row(bell, moved):
     bell.set(in_redis(original), b"sent")
     claim = build.claimed(key="order-7")
 
-    with capture_logs() as logs:
+    with capture_logs(processors=[name_subject]) as logs:
         assert gate.admit([claim]) == []
 
     job = Job.objects.get(pk=claim.job_id)

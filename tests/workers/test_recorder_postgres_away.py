@@ -42,8 +42,8 @@ def test_outcomes_wait_for_postgres_while_new_marks_fail(recorder, postgres):
 
     async def trips():
         settling = [
-            asyncio.create_task(recorder.settle(sent(delivered))),
-            asyncio.create_task(recorder.settle(build.settlement(refused, Outcome.PERMANENT))),
+            asyncio.create_task(recorder.settled(sent(delivered))),
+            asyncio.create_task(recorder.settled(build.settlement(refused, Outcome.PERMANENT))),
         ]
         await asyncio.sleep(0)
         recorder.start()
@@ -74,7 +74,7 @@ def test_outcomes_wait_for_postgres_while_new_marks_fail(recorder, postgres):
 def test_an_outcome_whose_commit_was_not_answered_is_written_once(recorder, lost_answer):
     claim = build.marked()
 
-    recorder.together(recorder.settle(sent(claim)))
+    recorder.together(recorder.settled(sent(claim)))
 
     facts = build.facts(claim)
     assert facts.where == ("completed", "sent")
@@ -87,7 +87,7 @@ def test_a_mark_whose_commit_was_not_answered_is_taken_back_without_costing_an_a
 
     (answer,) = recorder.together(recorder.mark(claim, "main"))
     was_marked = build.where(claim) == ("running", "dot")
-    recorder.one_by_one(recorder.put_back(claim, wait_seconds=0.0, unmark=True))
+    recorder.one_by_one(recorder.returned(claim, wait_seconds=0.0, unmark=True))
 
     assert isinstance(answer, MarkUncertain)
     assert was_marked
@@ -97,7 +97,7 @@ def test_a_mark_whose_commit_was_not_answered_is_taken_back_without_costing_an_a
 
 def test_stop_waits_for_postgres(recorder, postgres):
     claims = [build.gated() for _ in range(3)]
-    recorder.put_back_later(claims, wait_seconds=0.0)
+    recorder.put_back(claims, wait_seconds=0.0)
     postgres.go_away()
 
     with capture_logs() as logs:
@@ -113,7 +113,7 @@ def test_stop_waits_for_postgres(recorder, postgres):
 
 def test_abandoned_it_ends_although_postgres_stays_away(recorder, postgres):
     claim = build.gated()
-    recorder.put_back_later([claim], wait_seconds=0.0)
+    recorder.put_back([claim], wait_seconds=0.0)
     postgres.go_away()
 
     with capture_logs() as logs:
@@ -130,7 +130,7 @@ def test_abandoned_it_ends_although_postgres_stays_away(recorder, postgres):
 
 
 def test_the_recorder_shows_that_it_lives_while_postgres_is_away(recorder, postgres):
-    recorder.put_back_later([build.gated()], wait_seconds=0.0)
+    recorder.put_back([build.gated()], wait_seconds=0.0)
     postgres.go_away()
 
     with capture_logs() as logs:

@@ -96,7 +96,7 @@ def test_a_receipt_says_who_took_it_and_who_was_refused():
         extra={"queue_id": "A1"},
     )
 
-    written = settlement.of_receipt(claim(), receipt, worker=WORKER, took_seconds=0.5)
+    written = settlement.of_receipt(claim(), receipt, worker=WORKER, marked=True, took_seconds=0.5)
 
     assert written.outcome is Outcome.SENT
     assert written.marked

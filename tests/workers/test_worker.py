@@ -144,7 +144,7 @@ def test_a_trip_that_cannot_be_recorded_leaves_the_worker_alive(a_worker, monkey
     with capture_logs() as logs:
         first = rung()
         until(lambda: build.where(first) == ("unknown", "unknown"))
-        until(lambda: {"row_refused", "trip_not_recorded"} <= {line["event"] for line in logs})
+    assert "row_refused" in {line["event"] for line in logs}
     second = rung()
 
     until(lambda: build.where(second) == ("completed", "sent"))

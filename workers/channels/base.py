@@ -55,7 +55,13 @@ class Line(Protocol):
 
 
 class Channel(Protocol):
-    """One way of reaching people."""
+    """One way of reaching people.
+
+    `may_be_repeated`: to do it twice harms nobody, as with what only computes. There is no point of no return then, no
+    mark and no unknown: what a worker died of is done again, and silence is Transient (docs/decisions/0008).
+    """
+
+    may_be_repeated: bool
 
     def prepare(self, claim: Claim) -> Any:
         """The parcel that goes on the wire. Pure, no I/O; raises Invalid."""

@@ -55,6 +55,8 @@ class EmailChannel:
     `endpoints` by alias, the first is the default. Raises ImproperlyConfigured when a CA file cannot be read.
     """
 
+    may_be_repeated = False
+
     def __init__(self, endpoints: Mapping[str, Endpoint], tunables: Tunables) -> None:
         timeouts = Timeouts.of(tunables)
         self._pools = {alias: Pool(endpoint, timeouts) for alias, endpoint in endpoints.items()}

@@ -121,6 +121,10 @@ MOVES: dict[str, tuple[Callable[[Claim], object], dict[str, tuple[str, str | Non
             "retaken": ("running", "sent"),
         },
     ),
+    "settle sent without a mark": (
+        lambda claim: settle(claim, Outcome.SENT, marked=False),
+        {"gated": ("completed", "sent")},
+    ),
     "settle transient after the mark": (
         lambda claim: settle(claim, Outcome.TRANSIENT),
         {"marked": ("scheduled", "released"), "unknown": ("scheduled", "released")},
@@ -167,7 +171,7 @@ def test_a_move_does_what_it_says_where_it_may_and_nothing_anywhere_else(move, s
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-@pytest.mark.parametrize("move", [move for move in MOVES if move != "settle sent"])
+@pytest.mark.parametrize("move", [move for move in MOVES if not move.startswith("settle sent")])
 def test_a_token_that_was_never_given_opens_nothing(move, situation):
     build, _ = SITUATIONS[situation]
     act, _ = MOVES[move]
@@ -178,14 +182,15 @@ def test_a_token_that_was_never_given_opens_nothing(move, situation):
         assert not act(forged)
 
 
+@pytest.mark.parametrize("marked", [True, False])
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_a_success_under_a_token_that_was_never_given_moves_nothing_but_the_history_keeps_it(situation):
+def test_a_success_under_a_token_that_was_never_given_moves_nothing_but_the_history_keeps_it(situation, marked):
     build, _ = SITUATIONS[situation]
     claim = build()
     forged = replace(claim, token=claim.token + 1_000_000)
 
     with nothing_moves(claim):
-        assert not settle(forged, Outcome.SENT)
+        assert not settle(forged, Outcome.SENT, marked=marked)
 
     assert facts(claim).history[-1] == "sent"
     sql("DELETE FROM jobs_attempt WHERE claim = %s", forged.token)  # else the audit rightly calls it sent twice

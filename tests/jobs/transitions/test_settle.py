@@ -50,6 +50,35 @@ def test_a_sent_job_is_complete_with_what_the_other_side_said():
     assert found.history == ["sent"]
 
 
+def test_what_may_be_repeated_is_marked_and_settled_at_once():
+    claim = gated()
+
+    assert settle(claim, Outcome.SENT, marked=False, provider="nowhere", result={"sum": 3}) == "completed"
+
+    found = facts(claim)
+    assert found.where == ("completed", "sent")
+    assert found.delivery.provider == "nowhere"
+    assert found.delivery.dot_at == found.delivery.settled_at is not None
+    assert found.history == ["sent"]
+
+
+def test_marked_and_unmarked_are_settled_together():
+    mail, sums, other = marked(), gated(), marked()
+    ends = [settlement(c, Outcome.SENT, marked=c is not sums, provider="main") for c in (mail, sums, other)]
+
+    assert transitions.settle(ends) == dict.fromkeys((c.token for c in (mail, sums, other)), Status.COMPLETED)
+    assert {where(c) for c in (mail, sums, other)} == {("completed", "sent")}
+
+
+@pytest.mark.parametrize("stands", [marked, unknown, sent, failed, sent_again])
+def test_without_a_mark_only_a_claimed_row_is_settled(stands):
+    """A mail that was marked can only be settled as such: to settle it unmarked would be a mistake of ours."""
+    claim = stands()
+
+    with nothing_moves(claim):
+        assert settle(claim, Outcome.SENT, marked=False) is None
+
+
 def test_the_history_says_who_did_what_and_how_long_it_took():
     claim = marked()
 

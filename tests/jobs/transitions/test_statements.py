@@ -36,6 +36,7 @@ from tests.jobs.transitions.builders import (
     claimed,
     failed,
     gate,
+    gated,
     held,
     letter,
     marked,
@@ -55,7 +56,7 @@ KEYS = {"jobs_job_pkey", "jobs_delivery_pkey", "jobs_deadletter_pkey", "deadlett
 BY_KEY = {  # the hot path, and people: rows are named, and found by their name
     *("insert_jobs", "claim", "gate", "gate_standing", "duplicate", "hold", "put_back_jobs", "release_claimed"),
     *("mark", "acquit", "take_mark_back", "unmark_deliveries", "unmark_jobs", "lock_jobs", "adoptable"),
-    *("sent_deliveries", "sent_jobs", "refused_deliveries", "refused_jobs"),
+    *("sent_deliveries", "sent_unmarked_deliveries", "sent_jobs", "refused_deliveries", "refused_jobs"),
     *("unanswered_deliveries", "unanswered_jobs", "close_dead_letters", "insert_dead_letters", "insert_attempts"),
     *("rescue_deliveries", "rescue_jobs"),
     *("lock_jobs_of_dead_letters", "look_at_dead_letters", "requeue_jobs", "override_jobs"),
@@ -259,6 +260,7 @@ def play_everything() -> None:
     for outcome in Outcome:
         if outcome is not Outcome.LOST:
             settle(marked(), outcome)
+    settle(gated(), Outcome.SENT, marked=False)
     duplicate_key, doubtful_key = str(uuid4()), str(uuid4())
     settle(marked(key=duplicate_key), Outcome.SENT)
     gate(claimed(key=duplicate_key))
@@ -327,6 +329,7 @@ def test_plans_are_generic_and_those_of_the_hot_path_are_kept(committed):
     assert sql("SHOW plan_cache_mode") == [("force_generic_plan",)]
     for claim in (marked(), unknown()):
         settle(claim, Outcome.SENT)
+    settle(gated(), Outcome.SENT, marked=False)
     acceptance.first_answers(["k"], owner_id=an_owner().pk)
     transitions.promote(limit=1)
     kept = sql("SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE generic_plans > 0")

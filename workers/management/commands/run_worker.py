@@ -16,7 +16,7 @@ from jobs.states import Priority
 from workers import probes
 from workers.node import Node, port
 from workers.watchdog import watched
-from workers.worker import Worker
+from workers.worker import Worker, collect_garbage_seldom
 
 
 class Command(BaseCommand):
@@ -49,6 +49,7 @@ class Command(BaseCommand):
         worker = Worker(
             priorities=options["queues"], concurrency=options["concurrency"] or tunables().worker_concurrency
         )
+        collect_garbage_seldom()
         with (
             watched(worker.pulse, silence_seconds=tunables().lease_seconds, report_to=options["report_to"]),
             probes.serving(options["metrics_port"], worker.pulse),
