@@ -58,13 +58,14 @@ def _peer(name: str, program: str, task: str, *work: str, unsettled: str | None 
     return Contender(name, task, lay, (str(PEERS_PYTHON), "-m", *(work or (module, "work"))), unsettled)
 
 
-def ours(task: str) -> Contender:
+def ours(task: str, *, processes: int | None = None) -> Contender:
+    """A process for each processor, unless so many are asked for."""
     work = ("-m", "benchmarks.ours.worker") if task == "nothing" else ("manage.py", "run_worker")
     return Contender(
         OURS,
         task,
         (sys.executable, "-m", "benchmarks.ours.preload"),
-        (sys.executable, *work),
+        (sys.executable, *work, "--processes", str(processes or _cores())),
         unsettled="SELECT count(*) FROM jobs_job WHERE status <> 'completed'",
         is_ours=True,
     )

@@ -73,7 +73,7 @@ def mail_far_away(ground: Ground, scale: Scale, tell: Tell) -> Series:
     run = partial(
         drains.mail, ground, count=scale.mails, sink_options=("--delay-ms", "50"), connections=MOST_CONNECTIONS
     )
-    return _alternate(series, [ours("send")], run, scale, tell)
+    return _alternate(series, [ours("send", processes=1)], run, scale, tell)
 
 
 def quiet(ground: Ground, scale: Scale, tell: Tell) -> Series:

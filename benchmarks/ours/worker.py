@@ -1,10 +1,11 @@
 """A worker like any other, but for a channel that carries `nothing` nowhere: what is left is the protocol itself.
 
-python -m benchmarks.ours.worker
+python -m benchmarks.ours.worker [--processes 2]
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,19 @@ from benchmarks.tally import Tally
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--follow-stdin", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--report-to", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.processes > 1:
+        from workers.node import Node
+
+        return Node(processes=options.processes, command=["-m", "benchmarks.ours.worker"], metrics_port=None).run()
+    return work(follow=sys.stdin.fileno() if options.follow_stdin else None)
+
+
+def work(*, follow: int | None) -> int:
     django.setup()
     from jobs.conf import tunables
     from jobs.states import Priority
@@ -27,7 +41,7 @@ def main() -> int:
         channels=lambda: {"nothing": channel},
     )
     collect_garbage_seldom()
-    return worker.run()
+    return worker.run(follow=follow)
 
 
 class Nowhere:
