@@ -38,7 +38,7 @@ RETURN_SECONDS = 1.5  # from then on: Redis may be back, and who does not know i
 GATHER_SECONDS = 0.02  # after a small take: what comes meanwhile is claimed together, for the price of one …
 BRISK_JOBS, BRISK_SECONDS = 32, 0.25  # … when jobs come as fast as this; else each is taken up at once
 SMALL_TAKE = 8  # jobs; a larger one has gathered already, and one that fills all slots has to wait anyway
-LARGEST_TAKE = 100  # jobs; more would spare little, and other workers wait for the same bell
+LARGEST_SHARE = 0.5  # of all slots, in one take; other workers wait for the same bell
 REST_SECONDS = 0.5  # after PostgreSQL said nothing
 SWEEP_SECONDS = 5.0
 LONGEST_SILENCE_SECONDS = 5.0  # of the bell, before PostgreSQL is asked whether it should have rung
@@ -67,6 +67,7 @@ class Taker:
         self._pulse = pulse
         self._conf = conf
         self._heir = Heir(journals, tick=partial(pulse.tick, "taker"))
+        self._largest_take = max(1, round(slots.capacity * LARGEST_SHARE))
         self._stopping = threading.Event()
         self._sweep_at = 0.0
         self._gathers_until = 0.0
@@ -95,7 +96,7 @@ class Taker:
             self._stopping.wait(self._gathers_until - time.monotonic())
             free = self._slots.wait_free(timeout=LISTEN_SECONDS)
             if free > 0 and not self._stopping.is_set():
-                self._take(min(free, LARGEST_TAKE))
+                self._take(min(free, self._largest_take))
         except DatabaseError as error:
             log.warning("postgres_away", error=type(error).__name__, exc_info=not is_away(error))
             self._pulse.trouble("taker", f"PostgreSQL: {type(error).__name__}")
