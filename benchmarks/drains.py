@@ -29,7 +29,7 @@ def drain(ground: Ground, contender: Contender, *, count: int) -> Figures:
     with ground.fresh_database(migrated=contender.is_ours) as database:
         place = Place(ground, database, smtp_port=0, folder=ground.fresh_folder("tally"))
         contender.lay_jobs(place, count)
-        figures = _worked_off(contender, place, count)
+        figures = work_off(contender, place, count)
         if contender.is_ours:
             ground.manage("audit", database=database)
     return figures
@@ -51,14 +51,14 @@ def mail(
     ):
         place = Place(ground, database, smtp_port=port, folder=book, connections=connections)
         contender.lay_jobs(place, count)
-        figures = _worked_off(contender, place, count)
+        figures = work_off(contender, place, count)
         _check_once(sink.read(book), count, contender)
         if contender.is_ours:
             ground.manage("audit", database=database)
     return figures
 
 
-def _worked_off(contender: Contender, place: Place, count: int) -> Figures:
+def work_off(contender: Contender, place: Place, count: int) -> Figures:
     """Jobs a second, by what is noted in the place's folder."""
     with _working(contender, place) as (child, meter):
         _await(child, place, lambda: tally.read(place.folder).count >= count, of=contender, what="done")
