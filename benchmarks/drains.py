@@ -52,7 +52,7 @@ def mail(
         place = Place(ground, database, smtp_port=port, folder=book, connections=connections)
         contender.lay_jobs(place, count)
         figures = work_off(contender, place, count)
-        _check_once(sink.read(book), count, contender)
+        check_once(sink.read(book), count, of=contender.name)
         if contender.is_ours:
             ground.manage("audit", database=database)
     return figures
@@ -100,7 +100,8 @@ def _await_settled(child: Child, place: Place, contender: Contender, done_at: fl
         return time.time()
 
 
-def _check_once(copies: Counter[bytes], count: int, contender: Contender) -> None:
+def check_once(copies: Counter[bytes], count: int, *, of: str) -> None:
+    """Every mail has arrived, and none twice; Wrong otherwise."""
     twice = sum(1 for number in copies.values() if number > 1)
     if len(copies) != count or twice or sink.NOBODY in copies:
-        raise Wrong(f"{contender.name}: {len(copies)} of {count} mails arrived, {twice} more than once.")
+        raise Wrong(f"{of}: {len(copies)} of {count} mails arrived, {twice} more than once.")

@@ -121,8 +121,10 @@ class Ground:
         )
 
     def our_env(self, database: str, *, smtp_port: int, connections: int | None = None) -> dict[str, str]:
-        """Sendonce as it comes: nothing but addresses, secrets, and a log without a line for each mail. More connections
-        than a worker has deliveries at once get as many of those."""
+        """Sendonce as it comes: nothing but addresses, secrets, and a log without a line for each mail.
+
+        More connections than a worker has deliveries at once get as many of those.
+        """
         return {
             **os.environ,
             **self._secrets,

@@ -44,7 +44,8 @@ def name_of(size: int) -> str:
 
 def _that_fit(ground: Ground, sizes: Sequence[int], series: Series) -> Sequence[int]:
     """On the disk, all at once, the smallest first; of the others a note."""
-    free, fitting = shutil.disk_usage(ground.folder).free, []
+    free = shutil.disk_usage(ground.folder).free
+    fitting: list[int] = []
     for size in sizes:
         needed = size * old_rows.BYTES_EACH
         if needed < free or not fitting:

@@ -23,18 +23,20 @@ BYTES_EACH = 2_000  # of disk: 1,130 stay, and sorting for an index takes some f
 # newest an hour ago, in the order of their ids.
 JOBS = """
 INSERT INTO jobs_job (
-    id, owner_id, type, priority, status, accepted_as, payload, recipients, correlation_id, idempotency_open, fingerprint,
-    dedupe_hash, attempts, max_attempts, deaths, run_at, on_unknown, worker, claim, in_doubt, result, last_error, pushed_at,
-    created_at, updated_at, finished_at)
+    id, owner_id, type, priority, status, accepted_as, payload, recipients, correlation_id, idempotency_open,
+    fingerprint, dedupe_hash, attempts, max_attempts, deaths, run_at, on_unknown, worker, claim, in_doubt,
+    result, last_error, pushed_at, created_at, updated_at, finished_at)
 SELECT
     id, %(owner)s, 'email', 'default', CASE WHEN is_dead THEN 'failed' ELSE 'completed' END, 'queued',
-    jsonb_build_object('to', ARRAY[recipient], 'subject', 'Your order', 'text', %(text)s::text), jsonb_build_array(recipient),
-    md5(n::text), false, decode(md5('print ' || n), 'hex'), decode(md5('key ' || id), 'hex'), 1, 5, 0, at, 'hold',
-    %(worker)s::uuid, nextval('claims'), false,
+    jsonb_build_object('to', ARRAY[recipient], 'subject', 'Your order', 'text', %(text)s::text),
+    jsonb_build_array(recipient), md5(n::text), false,
+    decode(md5('print ' || n), 'hex'), decode(md5('key ' || id), 'hex'), 1, 5, 0, at, 'hold', %(worker)s::uuid,
+    nextval('claims'), false,
     CASE WHEN NOT is_dead THEN %(result)s::jsonb END, CASE WHEN is_dead THEN %(error)s::jsonb END, at, at,
     at + interval '1 second', at + interval '1 second'
 FROM (
-    SELECT n, uuidv7(ago) AS id, now() + ago AS at, n %% 100 = 0 AS is_dead, 'customer' || n || '@example.org' AS recipient
+    SELECT n, uuidv7(ago) AS id, now() + ago AS at, n %% 100 = 0 AS is_dead,
+           'customer' || n || '@example.org' AS recipient
     FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
     CROSS JOIN LATERAL (SELECT interval '-1 hour' - interval '90 days' * (1 - n::float8 / %(all)s) AS ago) AS past
 ) AS job
@@ -55,7 +57,8 @@ SELECT id, claim, 1, worker, 'sink', CASE status WHEN 'completed' THEN 'sent' EL
 FROM jobs_job WHERE worker = %(worker)s::uuid
 """,
     """
-INSERT INTO jobs_deadletter (job_id, owner_id, type, reason, error, claim, died_at, resolution, resolved_at, resolved_by_id)
+INSERT INTO jobs_deadletter (
+    job_id, owner_id, type, reason, error, claim, died_at, resolution, resolved_at, resolved_by_id)
 SELECT id, owner_id, type, 'permanent', last_error, claim, finished_at, CASE WHEN NOT is_open THEN 'discarded' END,
        CASE WHEN NOT is_open THEN finished_at + interval '1 hour' END, CASE WHEN NOT is_open THEN owner_id END
 FROM (
@@ -99,7 +102,9 @@ class Defined:
 
     @property
     def make(self) -> str:
-        return f'ALTER TABLE {self.table} ADD CONSTRAINT "{self.constraint}" {self.text}' if self.constraint else self.text
+        if self.constraint:
+            return f'ALTER TABLE {self.table} ADD CONSTRAINT "{self.constraint}" {self.text}'
+        return self.text
 
 
 def lay(url: str, count: int, *, owner: int, note: Callable[[str], None] = lambda _: None) -> None:

@@ -1,4 +1,4 @@
-"""How long the pages take that people look at: the API's lists and the admin's, each asked by itself, again and again."""
+"""How long the pages take that people look at: the API's lists and the admin's, each asked again and again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ def add_person(ground: Ground, database: str) -> None:
 def pages(ground: Ground, database: str, *, times: int) -> dict[str, float]:
     """Milliseconds of each page, the median of so many requests."""
     env = ground.our_env(database, smtp_port=0) | OPEN_DOOR
-    with serving(ground, "API", "scheduler.wsgi", env, *OUR_CONFIGURATION) as (url, _), httpx.Client(base_url=url) as client:
+    with (
+        serving(ground, "API", "scheduler.wsgi", env, *OUR_CONFIGURATION) as (url, _),
+        httpx.Client(base_url=url) as client,
+    ):
         token = client.post("/login", json={"username": USERNAME, "password": PASSWORD}).raise_for_status().json()
         client.headers["Authorization"] = f"Bearer {token['access_token']}"
         _enter_admin(client)

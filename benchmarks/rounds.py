@@ -73,6 +73,21 @@ class Series:
         return [mine / theirs for mine, theirs in pairs if theirs]
 
     @property
+    def rival(self) -> str | None:
+        """Whom we are compared with first. Where less is better there is a bound instead."""
+        if not self.goals or self.is_less_better or self.goals[0].rival not in self.figures:
+            return None
+        return self.goals[0].rival
+
+    def medians(self, name: str) -> dict[str, dict[str, float]]:
+        """What rounds tell beside their figure, by contender: the median of each of its parts."""
+        return {
+            contender: {part: median(told[part] for told in parts) for part in parts[0]}
+            for contender, rounds in self.figures.items()
+            if (parts := [_parts(figures.more[name]) for figures in rounds if name in figures.more])
+        }
+
+    @property
     def is_less_better(self) -> bool:
         return self.at_most is not None
 
@@ -80,6 +95,10 @@ class Series:
     def noise(self) -> float:
         """How far the slowest yardstick stands below the fastest; 0.1 is 10 %."""
         return 1 - min(self.yardsticks) / max(self.yardsticks) if self.yardsticks else 0.0
+
+
+def _parts(told: Mapping[str, float] | Sequence[float]) -> dict[str, float]:
+    return dict(told) if isinstance(told, Mapping) else {str(number): part for number, part in enumerate(told)}
 
 
 Tell = Callable[[Turn, Figures | None], None]
