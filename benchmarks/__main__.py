@@ -87,9 +87,9 @@ class Run:
     def close(self) -> None:
         """The comparison with what is stored, and the files that were asked for."""
         machine, version = description(), results.version()
-        for line in results.comparison(self._told, self._stored, machine, version=version):
-            self._console.print(line, soft_wrap=True)
         told = {"version": version, "machine": machine, "workloads": self._told}
+        for line in results.comparison(told, self._stored):
+            self._console.print(line, soft_wrap=True)
         if self._options.json:
             self._options.json.write_text(json.dumps(as_json(self._done, machine), indent=1) + "\n")
         if self._options.chart:

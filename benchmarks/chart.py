@@ -25,17 +25,11 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 
 
 def chart(told: Mapping[str, Any]) -> str:
-    """Of a stored result. Bars begin at 1, which is as fast as the other one, and the axis is logarithmic: twice as fast
-    is as long to the right as half as fast is to the left."""
+    """Of a stored result. Bars begin at 1, which is as fast as the other one. The axis is logarithmic: twice as fast is
+    as long to the right as half as fast to the left."""
     workloads = {name: each for name, each in told["workloads"].items() if each.get("rival")}
-    rows = [
-        ratio
-        for each in workloads.values()
-        for ratios in each["ratios"].values()
-        for ratio in [*ratios, 1.0]
-        if ratio > 0
-    ]
-    axis = Axis(min(rows, default=1.0), max(rows, default=1.0))
+    ratios = [ratio for each in workloads.values() for points in each["ratios"].values() for ratio in points]
+    axis = Axis(min(ratios, default=1.0), max(ratios, default=1.0))
     height = TOP + sum(HEAD + ROW * len(each["ratios"]) for each in workloads.values()) + 16
     machine = told["machine"]
     about = f"{told['version']} on {machine['cores']} cores of {machine['processor']}"
