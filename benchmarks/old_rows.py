@@ -116,8 +116,8 @@ def lay(url: str, count: int, *, owner: int, note: Callable[[str], None] = lambd
             for each in reversed(taken_away):
                 _run(connection, each.drop)
             _insert(connection, count, owner, note)
+            note("indexes")
             for each in taken_away:
-                note(f"{each.constraint or each.index}")
                 _run(connection, each.make)
         note("vacuum")
         connection.execute(f"VACUUM (ANALYZE) {', '.join(TABLES)}".encode())
@@ -130,8 +130,8 @@ def _insert(connection: psycopg.Connection[Any], count: int, owner: int, note: C
     for first in range(1, count + 1, AT_ONCE):
         note(f"job {first:,} of {count:,}")
         connection.execute(JOBS, facts | {"first": first, "last": min(first + AT_ONCE - 1, count)})
+    note("their deliveries and attempts")
     for statement in OTHERS:
-        note(statement.split(maxsplit=3)[2])
         connection.execute(statement, facts)
 
 

@@ -14,7 +14,7 @@ from benchmarks.drains import Wrong
 from benchmarks.ground import Ground
 
 LOGIN = "/admin/login/"
-WARMING = 5  # requests
+WARMING = 3  # requests
 
 
 def add_person(ground: Ground, database: str) -> None:

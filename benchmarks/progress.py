@@ -23,12 +23,12 @@ class Progress:
         self._names = list(names)
         self._expected = dict(expected)
         self._clock = clock
-        self._at = -1
-        self._began = clock()
+        self.begin(self._names[0])
 
     def begin(self, name: str) -> None:
         self._at = self._names.index(name)
         self._began = self._clock()
+        self._ready_after: float | None = None  # seconds, until the first round
 
     def end(self) -> float:
         """The seconds that this workload took."""
@@ -39,6 +39,8 @@ class Progress:
     def line(self, turn: Turn) -> str:
         """For people: where we are."""
         rounds = f"round {turn.number} of {turn.rounds}" if turn.number else "getting ready"
+        if turn.number and self._ready_after is None:
+            self._ready_after = self._clock() - self._began
         where = f"[{self._at + 1}/{len(self._names)}] {turn.workload}, {rounds}: {turn.contender} …"
         left = self._seconds_left(turn.share)
         return where if left is None else f"{where} {_about(left)} left"
@@ -46,8 +48,8 @@ class Progress:
     def _seconds_left(self, share: float) -> float | None:
         passed = self._clock() - self._began
         name = self._names[self._at]
-        if share:
-            self._expected[name] = passed / share
+        if share and self._ready_after is not None:
+            self._expected[name] = self._ready_after + (passed - self._ready_after) / share
         known = [self._expected[each] for each in self._names if each in self._expected]
         if not known:
             return None

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from benchmarks.rounds import Figures, Goal, Series, Turn
 
-UNITS = {"us_per_job": "µs", "pages_ms": "ms"}  # of what rounds tell by its parts
+PAGES = "pages_ms"  # told in a table of their own
 
 
 def tell(console: Console, turn: Turn, figures: Figures) -> None:
@@ -28,8 +28,10 @@ def _number(value: float) -> str:
 def _more(more: Mapping[str, Any]) -> str:
     parts = []
     for name, value in more.items():
+        if name == PAGES:
+            continue
         if isinstance(value, Mapping):
-            parts += [f"{key} {number:,.0f} {UNITS[name]}" for key, number in value.items()]
+            parts += [f"{key} {number:,.0f} µs" for key, number in value.items()]
         elif isinstance(value, list):
             parts.append(f"{name} {'/'.join(f'{number:.0f}' for number in value)}")
         else:
@@ -54,7 +56,7 @@ def print_series(console: Console, series: Series) -> None:
             _goal(goals.get(name), series) if name != series.subject else _bound(series),
         )
     console.print(table)
-    if pages := series.medians("pages_ms"):
+    if pages := series.medians(PAGES):
         console.print(_pages(pages))
     for note in series.notes:
         console.print(note)

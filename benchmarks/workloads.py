@@ -49,7 +49,7 @@ QUICK = Scale(
     api_seconds=3.0,
     latency_seconds=6.0,
     old_rows=(0, 100_000),
-    page_views=10,
+    page_views=5,
     weighed_mails=(2_000, 8_000),
 )
 

@@ -32,9 +32,21 @@ def test_a_slower_run_takes_longer():
     clock = Clock()
     progress = Progress(["mail"], {"mail": 10.0}, clock=clock)
     progress.begin("mail")
+    progress.line(turn())
     clock.now = 30.0
 
     assert progress.line(turn(number=2, place=1)).endswith("about 30 s left")
+
+
+def test_getting_ready_is_not_part_of_the_rounds():
+    clock = Clock()
+    progress = Progress(["growth"], {}, clock=clock)
+    progress.begin("growth")
+    clock.now = 300.0
+    progress.line(turn())
+    clock.now = 320.0
+
+    assert progress.line(turn(number=1, place=1)).endswith("about 2 min left")  # a sixth took 20 s
 
 
 def test_what_nobody_has_measured_is_guessed_from_the_others():

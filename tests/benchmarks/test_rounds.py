@@ -69,7 +69,8 @@ def test_where_less_is_better_goals_are_bounds():
 def test_pages_have_a_table_of_their_own():
     series = Series("growth", "jobs/s")
     series.figures = {
-        name: [Figures(1.0, {"pages_ms": {"GET /jobs": ms}})] for name, ms in (("none", 3.1), ("many", 4.2))
+        name: [Figures(1.0, {"pages_ms": {"GET /jobs": ms}, "pss_mib": [50.0]})]
+        for name, ms in (("none", 3.1), ("many", 4.2))
     }
     series.subject = "many"
     console = Console(record=True, width=200)
@@ -78,7 +79,7 @@ def test_pages_have_a_table_of_their_own():
     report.tell(console, Turn("growth", 1, 1, "many"), series.figures["many"][0])
 
     told = console.export_text()
-    for words in ("median milliseconds of a page", "GET /jobs", "3.1", "4.2", "many 1   GET /jobs 4 ms"):
+    for words in ("median milliseconds", "GET /jobs", "3.1", "4.2", "growth, round 1: many 1   pss_mib 50"):
         assert words in told
 
 
