@@ -17,6 +17,7 @@ from benchmarks.rounds import Series
 
 FOLDER = ROOT / "benchmarks" / "results"
 QUICK = "-quick"
+STEADY = 0.15  # so much of a machine's own variation goes without saying
 
 
 def version() -> str:
@@ -113,7 +114,14 @@ def _then(name: str, told: Mapping[str, Any], stored: Mapping[str, Any] | None) 
     is_same = stored["version"] == told["version"]
     label = f"{'stored for' if is_same else 'last release'} {stored['version']}"
     elsewhere = "" if rival or stored["machine"] == told["machine"] else ", on another machine"
-    return f"{label}: {_figure(before, rival)}{elsewhere}"
+    return f"{label}: {_figure(before, rival)}{elsewhere}{_unsteady(now, before)}"
+
+
+def _unsteady(now: Mapping[str, Any], before: Mapping[str, Any]) -> str:
+    """A warning where the machine itself varied so much that a difference says little."""
+    if max(now["noise"], before["noise"]) <= STEADY:
+        return ""
+    return f"; the machine varied by {now['noise']:.0%} now and by {before['noise']:.0%} then"
 
 
 def _figure(told: Mapping[str, Any], rival: str | None) -> str:

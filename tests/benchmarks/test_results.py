@@ -116,6 +116,15 @@ def test_a_ratio_of_other_sizes_is_not_compared():
     assert line.endswith("(nothing stored to compare with)")
 
 
+def test_an_unsteady_machine_is_told_of():
+    now, before = a_series(), a_series()
+    now.yardsticks = [10.0, 4.0]
+
+    (line,) = results.comparison(told(mail=now), told("0.1.0", mail=before))
+
+    assert line.endswith("(last release 0.1.0: 4.0x; the machine varied by 60% now and by 10% then)")
+
+
 def test_a_figure_without_a_rival_is_of_its_machine():
     now, before = told(latency=a_bounded_series(4.0)), told("0.1.0", latency=a_bounded_series(4.25))
 
