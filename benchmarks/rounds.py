@@ -82,7 +82,7 @@ class Series:
     def medians(self, name: str) -> dict[str, dict[str, float]]:
         """What rounds tell beside their figure, by contender: the median of each of its parts."""
         return {
-            contender: {part: median(told[part] for told in parts) for part in parts[0]}
+            contender: {part: median(told.get(part, 0.0) for told in parts) for part in parts[0]}
             for contender, rounds in self.figures.items()
             if (parts := [_parts(figures.more[name]) for figures in rounds if name in figures.more])
         }

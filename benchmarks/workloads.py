@@ -114,7 +114,7 @@ def connections(ground: Ground, scale: Scale, tell: Tell) -> Series:
         _over(most): partial(
             drains.mail,
             ground,
-            ours("send"),
+            ours("send", processes=1),
             count=min(scale.mails, most * 10 * SWEPT_SECONDS),
             sink_options=("--delay-ms", "50"),
             connections=most,
