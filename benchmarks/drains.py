@@ -29,7 +29,7 @@ def drain(ground: Ground, contender: Contender, *, count: int) -> Figures:
     with ground.fresh_database(migrated=contender.is_ours) as database:
         place = Place(ground, database, smtp_port=0, folder=ground.fresh_folder("tally"))
         contender.lay_jobs(place, count)
-        figures = _worked_off(contender, place, count)
+        figures = work_off(contender, place, count)
         if contender.is_ours:
             ground.manage("audit", database=database)
     return figures
@@ -51,14 +51,14 @@ def mail(
     ):
         place = Place(ground, database, smtp_port=port, folder=book, connections=connections)
         contender.lay_jobs(place, count)
-        figures = _worked_off(contender, place, count)
-        _check_once(sink.read(book), count, contender)
+        figures = work_off(contender, place, count)
+        check_once(sink.read(book), count, of=contender.name)
         if contender.is_ours:
             ground.manage("audit", database=database)
     return figures
 
 
-def _worked_off(contender: Contender, place: Place, count: int) -> Figures:
+def work_off(contender: Contender, place: Place, count: int) -> Figures:
     """Jobs a second, by what is noted in the place's folder."""
     with _working(contender, place) as (child, meter):
         _await(child, place, lambda: tally.read(place.folder).count >= count, of=contender, what="done")
@@ -100,7 +100,8 @@ def _await_settled(child: Child, place: Place, contender: Contender, done_at: fl
         return time.time()
 
 
-def _check_once(copies: Counter[bytes], count: int, contender: Contender) -> None:
+def check_once(copies: Counter[bytes], count: int, *, of: str) -> None:
+    """Every mail has arrived, and none twice; Wrong otherwise."""
     twice = sum(1 for number in copies.values() if number > 1)
     if len(copies) != count or twice or sink.NOBODY in copies:
-        raise Wrong(f"{contender.name}: {len(copies)} of {count} mails arrived, {twice} more than once.")
+        raise Wrong(f"{of}: {len(copies)} of {count} mails arrived, {twice} more than once.")

@@ -25,6 +25,7 @@ from scheduler.embedded.redis import EmbeddedRedis
 ROOT = Path(__file__).resolve().parents[1]
 BOOT_SECONDS = 60.0
 MIGRATED = "migrated"
+CONCURRENCY = 256  # our default: more connections than this would have no jobs to carry
 
 
 class Ground:
@@ -61,17 +62,21 @@ class Ground:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
     @contextmanager
-    def fresh_database(self, *, migrated: bool) -> Iterator[str]:
-        """Its name. With our tables in it, or empty."""
-        name = f"round_{next(self._numbers)}"
-        self.create(name, template=MIGRATED if migrated else "template1")
-        self.redis.flush()
-        with self._server() as connection:
-            connection.execute("CHECKPOINT")  # nobody pays for what the round before has left
+    def fresh_database(self, *, migrated: bool, template: str | None = None, name: str | None = None) -> Iterator[str]:
+        """Its name. With our tables in it, or empty; or like another one."""
+        name = name or f"round_{next(self._numbers)}"
+        self.create(name, template=template or (MIGRATED if migrated else "template1"))
+        self.settle()
         try:
             yield name
         finally:
             self.drop(name)
+
+    def settle(self) -> None:
+        """Nobody pays for what the round before has left."""
+        self.redis.flush()
+        with self._server() as connection:
+            connection.execute("CHECKPOINT")
 
     def _server(self) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(self.postgres.url(), autocommit=True)
@@ -108,15 +113,18 @@ class Ground:
         child.start()
         child.finish(within=within, watch=self.watch)
 
-    def manage(self, *arguments: str, database: str) -> None:
+    def manage(self, *arguments: str, database: str, more: Mapping[str, str] | None = None) -> None:
         self.finish(
             f"manage.py {arguments[0]}",
             [sys.executable, "manage.py", *arguments],
-            env=self.our_env(database, smtp_port=0),
+            env=self.our_env(database, smtp_port=0) | dict(more or {}),
         )
 
     def our_env(self, database: str, *, smtp_port: int, connections: int | None = None) -> dict[str, str]:
-        """Sendonce as it comes: nothing but addresses, secrets, and a log without a line for each mail."""
+        """Sendonce as it comes: nothing but addresses, secrets, and a log without a line for each mail.
+
+        More connections than a worker has deliveries at once get as many of those.
+        """
         return {
             **os.environ,
             **self._secrets,
@@ -130,7 +138,7 @@ class Ground:
             "DEBUG": "false",
             "LOG_LEVEL": "WARNING",
             "LOG_FORMAT": "json",
-        }
+        } | ({"WORKER_CONCURRENCY": str(connections)} if connections and connections > CONCURRENCY else {})
 
     def _child(self, name: str, command: list[str], env: Mapping[str, str]) -> Child:
         log = self.folder / "logs" / f"{name.replace(' ', '-').replace('/', '-')}.log"

@@ -6,12 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks import apis, drains, latency
-from benchmarks.contenders import GATED, OURS, Contender, celery, dramatiq, ours, pgqueuer, procrastinate
+from benchmarks import apis, drains, latency, native
+from benchmarks.contenders import GATED, Contender, celery, dramatiq, ours, pgqueuer, procrastinate
 from benchmarks.ground import Ground
-from benchmarks.rounds import Figures, Goal, Series, Tell, alternate
+from benchmarks.growth import growth
+from benchmarks.memory import memory, worker_after
+from benchmarks.rounds import OURS, Figures, Goal, Series, Tell, alternate, together
 
 MOST_CONNECTIONS = 100
+SWEPT_CONNECTIONS = (10, 20, 50, 100, 200, 400)
+SWEPT_SECONDS = 10  # about so long for the fewest, of which each carries some ten mails a second
 
 
 @dataclass(frozen=True)
@@ -23,10 +27,31 @@ class Scale:
     mails: int
     api_seconds: float
     latency_seconds: float
+    old_rows: tuple[int, ...]
+    page_views: int
+    weighed_mails: tuple[int, ...]
 
 
-WHOLE = Scale(rounds=3, nothing_jobs=20_000, mails=5_000, api_seconds=8.0, latency_seconds=30.0)
-QUICK = Scale(rounds=1, nothing_jobs=4_000, mails=1_500, api_seconds=3.0, latency_seconds=6.0)
+WHOLE = Scale(
+    rounds=3,
+    nothing_jobs=20_000,
+    mails=5_000,
+    api_seconds=8.0,
+    latency_seconds=30.0,
+    old_rows=(0, 1_000_000, 10_000_000),
+    page_views=30,
+    weighed_mails=(5_000, 50_000),
+)
+QUICK = Scale(
+    rounds=1,
+    nothing_jobs=4_000,
+    mails=1_500,
+    api_seconds=3.0,
+    latency_seconds=6.0,
+    old_rows=(0, 100_000),
+    page_views=5,
+    weighed_mails=(2_000, 8_000),
+)
 
 Workload = Callable[[Ground, Scale, Tell], Series]
 
@@ -49,15 +74,21 @@ def mail(ground: Ground, scale: Scale, tell: Tell) -> Series:
             Goal(f"Celery{GATED}", must=7, moonshot=12),
             Goal(f"Dramatiq{GATED}", must=5),
             Goal("pgqueuer", must=2, moonshot=3.5),
+            Goal(native.NAME, must=0, moonshot=0.5),
         ),
     )
-    contenders = [
+    senders = [
         ours("send"),
         *(make(task) for make in (celery, dramatiq) for task in ("send_gated", "send")),
         pgqueuer("send"),
         procrastinate("send"),
     ]
-    return _alternate(series, contenders, partial(drains.mail, ground, count=scale.mails), scale, tell)
+    contenders = {each.name: partial(drains.mail, ground, each, count=scale.mails) for each in senders}
+    if path := native.program():
+        contenders[native.NAME] = partial(native.smtp_source, ground, path, count=scale.mails)
+    else:
+        series.notes.append(native.NOT_INSTALLED)
+    return alternate(series, contenders, rounds=scale.rounds, tell=tell)
 
 
 def mail_without_pipelining(ground: Ground, scale: Scale, tell: Tell) -> Series:
@@ -74,6 +105,27 @@ def mail_far_away(ground: Ground, scale: Scale, tell: Tell) -> Series:
         drains.mail, ground, count=scale.mails, sink_options=("--delay-ms", "50"), connections=MOST_CONNECTIONS
     )
     return _alternate(series, [ours("send", processes=1)], run, scale, tell)
+
+
+def connections(ground: Ground, scale: Scale, tell: Tell) -> Series:
+    """The same, over ever more connections: where does it stop to help?"""
+    series = Series("mail at 50 ms round trip, by connections", "mails/s", subject=_over(MOST_CONNECTIONS))
+    contenders = {
+        _over(most): partial(
+            drains.mail,
+            ground,
+            ours("send", processes=1),
+            count=min(scale.mails, most * 10 * SWEPT_SECONDS),
+            sink_options=("--delay-ms", "50"),
+            connections=most,
+        )
+        for most in SWEPT_CONNECTIONS
+    }
+    return alternate(series, contenders, rounds=scale.rounds, tell=tell)
+
+
+def _over(most: int) -> str:
+    return f"{most} connections"
 
 
 def quiet(ground: Ground, scale: Scale, tell: Tell) -> Series:
@@ -118,6 +170,26 @@ def api_replay(ground: Ground, scale: Scale, tell: Tell) -> Series:
     return alternate(series, contenders, rounds=scale.rounds, tell=tell)
 
 
+def among_old_rows(ground: Ground, scale: Scale, tell: Tell) -> Series:
+    """The drain and the pages that people look at, after so many jobs of the past."""
+    return growth(
+        ground,
+        sizes=scale.old_rows,
+        count=scale.nothing_jobs,
+        page_views=scale.page_views,
+        rounds=scale.rounds,
+        tell=tell,
+    )
+
+
+def weighed(ground: Ground, scale: Scale, tell: Tell) -> Series:
+    """What our processes hold in memory, and whether it grows."""
+    some, many = (worker_after(mails) for mails in scale.weighed_mails)
+    series = Series("memory (PSS)", "MiB", goals=(Goal(some, must=1.05),), at_most=60, at_best=45, subject=many)
+    run = partial(memory, ground, mails=scale.weighed_mails)
+    return together(series, run, rounds=scale.rounds, tell=tell)
+
+
 WORKLOADS: dict[str, Workload] = {
     "drain": drain,
     "mail": mail,
@@ -127,7 +199,11 @@ WORKLOADS: dict[str, Workload] = {
     "api": api_single,
     "bulk": api_bulk,
     "replay": api_replay,
+    "memory": weighed,
+    "growth": among_old_rows,
+    "sweep": connections,
 }
+QUICKLY = [name for name in WORKLOADS if name != "sweep"]  # a minute at least, to see what seldom changes
 
 
 def _alternate(
