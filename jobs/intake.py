@@ -19,8 +19,8 @@ from jobs.acceptance import FirstAnswer
 from jobs.claims import OwnKey, Waiting
 from jobs.conf import tunables
 from jobs.database import is_away, sqlstate
-from jobs.errors import KeyInFlight, KeyReused, Refused
-from jobs.front_desk import FrontDesk
+from jobs.errors import KeyInFlight, KeyReused, Refused, Unavailable
+from jobs.front_desk import Deserted, FrontDesk
 from jobs.requests import JobRequest
 from jobs.states import Status
 
@@ -62,8 +62,7 @@ def accept(request: JobRequest, *, owner_id: int, correlation_id: str) -> Accept
     has not come to an end within PATIENCE_SECONDS.
     """
     wish = _wish(request, owner_id=owner_id, correlation_id=correlation_id)
-    is_fit = len(wish.row) < LARGE_BYTES and not connection.in_atomic_block  # whose commit would be none
-    answer = _desk.ask(wish) if is_fit else _recalled({0: wish}).get(0)
+    answer = _ask_desk(wish) if _is_fit_for_company(wish) else _recalled({0: wish}).get(0)
     if answer is None:
         (answer,) = _accept_each([wish])
     if isinstance(answer, Refused):
@@ -122,25 +121,18 @@ def _log(wish: _Wish, answer: Answer) -> None:
         )
 
 
-# ── Many in one commit ────────────────────────────────────────────────────────────────────────
+# ── At the desk ───────────────────────────────────────────────────────────────────────────────
 
 
-def _accept_each(wishes: Sequence[_Wish], *, batch_id: UUID | None = None) -> list[Answer]:
-    """Insert, and look where a key is taken, until all have their answers."""
-    answers: dict[int, Answer] = {}
-    pending = dict(enumerate(wishes))
-    while pending:
-        try:
-            answers |= _insert(pending, batch_id=batch_id, patience_seconds=PATIENCE_SECONDS)
-        except OperationalError as error:
-            keyed: dict[int, Answer] = {n: KeyInFlight(retry_after=1) for n, wish in pending.items() if wish.key}
-            if sqlstate(error) != LOCK_NOT_AVAILABLE or not keyed:
-                raise
-            answers |= keyed
-        # Their keys are taken. Should a window close between these two looks, the next insert succeeds.
-        answers |= _replays(_without(pending, answers))
-        pending = _without(pending, answers)
-    return [answers[number] for number in range(len(wishes))]
+def _is_fit_for_company(wish: _Wish) -> bool:
+    return len(wish.row) < LARGE_BYTES and not connection.in_atomic_block  # there its commit would be none
+
+
+def _ask_desk(wish: _Wish) -> Answer | None:
+    try:
+        return _desk.ask(wish)
+    except Deserted:
+        raise Unavailable("Nothing can be promised. Ask again, with the same Idempotency-Key.", retry_after=1) from None
 
 
 def _accept_together(wishes: Sequence[_Wish]) -> list[Answer | None]:
@@ -166,6 +158,27 @@ def _accept_together(wishes: Sequence[_Wish]) -> list[Answer | None]:
 
 
 _desk: FrontDesk[_Wish, Answer | None] = FrontDesk(_accept_together, most=MOST_TOGETHER)
+
+
+# ── Many in one commit ────────────────────────────────────────────────────────────────────────
+
+
+def _accept_each(wishes: Sequence[_Wish], *, batch_id: UUID | None = None) -> list[Answer]:
+    """Insert, and look where a key is taken, until all have their answers."""
+    answers: dict[int, Answer] = {}
+    pending = dict(enumerate(wishes))
+    while pending:
+        try:
+            answers |= _insert(pending, batch_id=batch_id, patience_seconds=PATIENCE_SECONDS)
+        except OperationalError as error:
+            keyed: dict[int, Answer] = {n: KeyInFlight(retry_after=1) for n, wish in pending.items() if wish.key}
+            if sqlstate(error) != LOCK_NOT_AVAILABLE or not keyed:
+                raise
+            answers |= keyed
+        # Their keys are taken. Should a window close between these two looks, the next insert succeeds.
+        answers |= _replays(_without(pending, answers))
+        pending = _without(pending, answers)
+    return [answers[number] for number in range(len(wishes))]
 
 
 def _insert(pending: Mapping[int, _Wish], **how: Any) -> dict[int, Answer]:
