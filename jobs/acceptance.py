@@ -6,21 +6,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
+
+from jobs.claims import OwnKey
 from jobs.columns import as_json
 from jobs.database import single_statement
-from jobs.postgres.arrays import Texts
+from jobs.postgres.arrays import Integers, Texts
 from jobs.sql import run
 from jobs.states import Status
 
 
 @single_statement
 def accept(
-    jobs: Sequence[Mapping[str, Any]], *, owner_id: int, correlation_id: str, batch_id: UUID | None = None
+    jobs: Sequence[Mapping[str, Any] | msgspec.Raw], *, batch_id: UUID | None = None, patience_seconds: float = 2.0
 ) -> dict[UUID, Status]:
-    """Insert jobs, each a mapping of its columns; the status of each, by id. Whose idempotency key is open already is
-    missing."""
-    columns = {"jobs": as_json(jobs), "owner_id": owner_id, "correlation_id": correlation_id, "batch_id": batch_id}
-    return {row.id: Status(row.status) for row in run("insert_jobs", **columns)}
+    """Insert jobs, each a mapping of its columns, or that as JSON; the status of each, by id. Whose idempotency key is
+    open already is missing."""
+    patience = f"{patience_seconds * 1000:.0f}ms"
+    rows = run("insert_jobs", jobs=as_json(jobs), batch_id=batch_id, patience=patience)
+    return {row.id: Status(row.status) for row in rows}
 
 
 class FirstAnswer(NamedTuple):
@@ -32,7 +36,10 @@ class FirstAnswer(NamedTuple):
 
 
 @single_statement
-def first_answers(keys: Sequence[str], *, owner_id: int) -> dict[str, FirstAnswer]:
-    """By idempotency key, of those that are open."""
-    rows = run("first_answers", owner_id=owner_id, keys=Texts(keys))
-    return {row.idempotency_key: FirstAnswer(row.id, bytes(row.fingerprint), Status(row.accepted_as)) for row in rows}
+def first_answers(keys: Sequence[OwnKey]) -> dict[OwnKey, FirstAnswer]:
+    """By key, of those that are open."""
+    owners, texts = Integers(key.owner_id for key in keys), Texts(key.text for key in keys)
+    return {
+        OwnKey(row.owner_id, row.idempotency_key): FirstAnswer(row.id, bytes(row.fingerprint), Status(row.accepted_as))
+        for row in run("first_answers", owners=owners, keys=texts)
+    }

@@ -1,4 +1,5 @@
-"""A claimed job, which a worker holds under a token (the fence, I4), and a waiting one, which nobody holds yet."""
+"""How jobs are named: a claimed one, which a worker holds under a token (the fence, I4), a waiting one, which nobody
+holds yet, and one that its owner calls by a key."""
 
 from __future__ import annotations
 
@@ -49,3 +50,10 @@ class Waiting(NamedTuple):
 
     job_id: UUID
     priority: str
+
+
+class OwnKey(NamedTuple):
+    """An idempotency key; it is its owner's alone."""
+
+    owner_id: int
+    text: str

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
 import structlog
-from django.db import OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from uuid_utils.compat import uuid7
 
 from jobs import acceptance, queue
 from jobs.acceptance import FirstAnswer
-from jobs.claims import Waiting
+from jobs.claims import OwnKey, Waiting
 from jobs.conf import tunables
-from jobs.database import sqlstate
-from jobs.errors import KeyInFlight, KeyReused, Refused
+from jobs.database import is_away, sqlstate
+from jobs.errors import KeyInFlight, KeyReused, Refused, Unavailable
+from jobs.front_desk import Deserted, FrontDesk
 from jobs.requests import JobRequest
 from jobs.states import Status
 
 log = structlog.get_logger(__name__)
 
 LOCK_NOT_AVAILABLE = "55P03"
+PATIENCE_SECONDS = 2.0  # for another transaction that is inserting the same key
+PATIENCE_TOGETHER_SECONDS = 0.05  # likewise, while strangers wait for the same commit
+MOST_TOGETHER = 100  # requests in one commit
+LARGE_BYTES = 64 * 1024  # a job of this size would hold the others up, and gains nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +45,29 @@ class Accepted:
 Answer = Accepted | Refused
 
 
+class _Wish(NamedTuple):
+    """A request with all that its row needs."""
+
+    request: JobRequest
+    owner_id: int
+    job_id: UUID
+    row: msgspec.Raw  # the job as insert_jobs.sql reads it
+    key: OwnKey | None
+
+
 def accept(request: JobRequest, *, owner_id: int, correlation_id: str) -> Accepted:
     """Accept one job: a committed row first (I1), then its id in Redis, then the key in Redis.
 
     Raises KeyReused when the owner's key had another body, KeyInFlight when the first request with it
-    has not come to an end within the patience of insert_jobs.sql.
+    has not come to an end within PATIENCE_SECONDS.
     """
-    answer = _recalled(request, owner_id=owner_id)
+    wish = _wish(request, owner_id=owner_id, correlation_id=correlation_id)
+    answer = _ask_desk(wish) if _is_fit_for_company(wish) else _recalled({0: wish}).get(0)
     if answer is None:
-        (answer,) = accept_many([request], owner_id=owner_id, correlation_id=correlation_id)
+        (answer,) = _accept_each([wish])
     if isinstance(answer, Refused):
         raise answer
+    _log(wish, answer)
     return answer
 
 
@@ -59,50 +78,23 @@ def accept_many(
 
     What `accept` raises about one of them stands in its place here, and the others are accepted all the same.
     """
-    answers: dict[int, Answer] = {}
-    pending = dict(enumerate(requests))
-    while pending:
-        try:
-            answers |= _insert(pending, owner_id=owner_id, correlation_id=correlation_id, batch_id=batch_id)
-        except OperationalError as error:
-            keyed = {number: KeyInFlight(retry_after=1) for number, r in pending.items() if r.options.idempotency_key}
-            if sqlstate(error) != LOCK_NOT_AVAILABLE or not keyed:
-                raise
-            answers |= keyed
-        pending = {number: request for number, request in pending.items() if number not in answers}
-        # Their keys are taken. Should a window close between these two looks, the next insert succeeds.
-        answers |= _replays(pending, owner_id=owner_id)
-        pending = {number: request for number, request in pending.items() if number not in answers}
-    return [answers[number] for number in range(len(requests))]
+    wishes = [_wish(request, owner_id=owner_id, correlation_id=correlation_id) for request in requests]
+    answers = _accept_each(wishes, batch_id=batch_id)
+    for wish, answer in zip(wishes, answers, strict=True):
+        _log(wish, answer)
+    return answers
 
 
-def _insert(pending: Mapping[int, JobRequest], *, owner_id: int, **common: Any) -> dict[int, Answer]:
-    """Those that are new, as committed; then the bell."""
-    ids = {number: uuid7() for number in pending}
-    rows = [_row(request, job_id=ids[number], owner_id=owner_id) for number, request in pending.items()]
-    statuses = acceptance.accept(rows, owner_id=owner_id, **common)
-    new = {number: request for number, request in pending.items() if ids[number] in statuses}
-    queue.announce(
-        [Waiting(ids[n], r.options.priority) for n, r in new.items() if statuses[ids[n]] is Status.QUEUED],
-        owner_id=owner_id,
-        keys={r.options.idempotency_key: ids[n] for n, r in new.items() if r.options.idempotency_key},
-    )
-    for number, request in new.items():
-        job_id = ids[number]
-        log.info(
-            "job_accepted", job_id=str(job_id), type=request.type, status=statuses[job_id].value, owner_id=owner_id
-        )
-    return {number: Accepted(ids[number], statuses[ids[number]], is_replay=False) for number in new}
-
-
-def _row(request: JobRequest, *, job_id: UUID, owner_id: int) -> dict[str, Any]:
-    options = request.options
-    return {
+def _wish(request: JobRequest, *, owner_id: int, correlation_id: str) -> _Wish:
+    job_id, options = uuid7(), request.options
+    row = {
         "id": job_id,
+        "owner_id": owner_id,
         "type": request.type,
         "priority": options.priority,
         "payload": request.payload,
         "recipients": request.recipients,
+        "correlation_id": correlation_id,
         "idempotency_key": options.idempotency_key,
         "fingerprint": request.fingerprint.hex(),
         "dedupe_key": request.dedupe_key,
@@ -114,25 +106,115 @@ def _row(request: JobRequest, *, job_id: UUID, owner_id: int) -> dict[str, Any]:
         "on_unknown": options.on_unknown or tunables().on_unknown_of(request.type),
         "provider": options.provider,
     }
+    key = OwnKey(owner_id, options.idempotency_key) if options.idempotency_key else None
+    return _Wish(request, owner_id, job_id, msgspec.Raw(msgspec.json.encode(row)), key)
+
+
+def _log(wish: _Wish, answer: Answer) -> None:
+    if isinstance(answer, Accepted) and not answer.is_replay:
+        log.info(
+            "job_accepted",
+            job_id=str(answer.job_id),
+            type=wish.request.type,
+            status=answer.status.value,
+            owner_id=wish.owner_id,
+        )
+
+
+# ── At the desk ───────────────────────────────────────────────────────────────────────────────
+
+
+def _is_fit_for_company(wish: _Wish) -> bool:
+    return len(wish.row) < LARGE_BYTES and not connection.in_atomic_block  # there its commit would be none
+
+
+def _ask_desk(wish: _Wish) -> Answer | None:
+    try:
+        return _desk.ask(wish)
+    except Deserted:
+        raise Unavailable("Nothing can be promised. Ask again, with the same Idempotency-Key.", retry_after=1) from None
+
+
+def _accept_together(wishes: Sequence[_Wish]) -> list[Answer | None]:
+    """Strangers' requests, in one commit. None: this one is to be accepted alone, for nothing of it has happened.
+
+    What PostgreSQL refuses it refuses as a whole: each finds out for himself whose fault it was, and nobody waits here
+    for a key that somebody else is using. When the connection breaks, nobody can know whether the commit arrived; that
+    is what all are told, and nothing is tried again.
+    """
+    numbered = dict(enumerate(wishes))
+    answers = _recalled(numbered)
+    if pending := _without(numbered, answers):
+        try:
+            answers |= _insert(pending, patience_seconds=PATIENCE_TOGETHER_SECONDS)
+        except DatabaseError as error:
+            if is_away(error):
+                raise
+            log.info("group_split", requests=len(pending), sqlstate=sqlstate(error))
+        else:
+            with suppress(DatabaseError, InterfaceError):  # the others have their rows, whatever comes of this look
+                answers |= _replays(_without(pending, answers))
+    return [answers.get(number) for number in range(len(wishes))]
+
+
+_desk: FrontDesk[_Wish, Answer | None] = FrontDesk(_accept_together, most=MOST_TOGETHER)
+
+
+# ── Many in one commit ────────────────────────────────────────────────────────────────────────
+
+
+def _accept_each(wishes: Sequence[_Wish], *, batch_id: UUID | None = None) -> list[Answer]:
+    """Insert, and look where a key is taken, until all have their answers."""
+    answers: dict[int, Answer] = {}
+    pending = dict(enumerate(wishes))
+    while pending:
+        try:
+            answers |= _insert(pending, batch_id=batch_id, patience_seconds=PATIENCE_SECONDS)
+        except OperationalError as error:
+            keyed: dict[int, Answer] = {n: KeyInFlight(retry_after=1) for n, wish in pending.items() if wish.key}
+            if sqlstate(error) != LOCK_NOT_AVAILABLE or not keyed:
+                raise
+            answers |= keyed
+        # Their keys are taken. Should a window close between these two looks, the next insert succeeds.
+        answers |= _replays(_without(pending, answers))
+        pending = _without(pending, answers)
+    return [answers[number] for number in range(len(wishes))]
+
+
+def _insert(pending: Mapping[int, _Wish], **how: Any) -> dict[int, Answer]:
+    """Those that are new, as committed; then the bell."""
+    statuses = acceptance.accept([wish.row for wish in pending.values()], **how)
+    new = {number: wish for number, wish in pending.items() if wish.job_id in statuses}
+    queue.announce(
+        [
+            Waiting(wish.job_id, wish.request.options.priority)
+            for wish in new.values()
+            if statuses[wish.job_id] is Status.QUEUED
+        ],
+        keys={wish.key: wish.job_id for wish in new.values() if wish.key},
+    )
+    return {n: Accepted(wish.job_id, statuses[wish.job_id], is_replay=False) for n, wish in new.items()}
+
+
+def _without(pending: Mapping[int, _Wish], answers: Mapping[int, Answer]) -> dict[int, _Wish]:
+    return {number: wish for number, wish in pending.items() if number not in answers}
 
 
 # ── The first answer again ────────────────────────────────────────────────────────────────────
 
 
-def _recalled(request: JobRequest, *, owner_id: int) -> Answer | None:
+def _recalled(wishes: Mapping[int, _Wish]) -> dict[int, Answer]:
     """Where Redis knows that the key has led to a job, its row is read; that spares the insert. Redis may lie: the row
     decides (PROTOCOL trace 19)."""
-    key = request.options.idempotency_key
-    if not key or queue.recall_key(owner_id, key) is None:
-        return None
-    return _replays({0: request}, owner_id=owner_id).get(0)
+    known = queue.recall_keys([wish.key for wish in wishes.values() if wish.key])
+    return _replays({number: wish for number, wish in wishes.items() if wish.key in known})
 
 
-def _replays(taken: Mapping[int, JobRequest], *, owner_id: int) -> dict[int, Answer]:
+def _replays(taken: Mapping[int, _Wish]) -> dict[int, Answer]:
     """The first answers of those whose keys have their jobs."""
-    keys = {number: key for number, request in taken.items() if (key := request.options.idempotency_key)}
-    first = acceptance.first_answers(list(keys.values()), owner_id=owner_id) if keys else {}
-    return {number: _as_replay(taken[number], first[key]) for number, key in keys.items() if key in first}
+    keys = list(dict.fromkeys(wish.key for wish in taken.values() if wish.key))
+    first = acceptance.first_answers(keys) if keys else {}
+    return {n: _as_replay(wish.request, first[wish.key]) for n, wish in taken.items() if wish.key in first}
 
 
 def _as_replay(request: JobRequest, first: FirstAnswer) -> Answer:

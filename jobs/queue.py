@@ -25,7 +25,7 @@ import redis
 import structlog
 
 from jobs import redis_client
-from jobs.claims import Claim, Waiting
+from jobs.claims import Claim, OwnKey, Waiting
 from jobs.conf import tunables
 from jobs.outage import Outage
 from jobs.states import Priority
@@ -103,8 +103,8 @@ def _gate(dedupe_hash: bytes) -> str:
     return f"sendonce:gate:{dedupe_hash.hex()}"
 
 
-def _idem(owner_id: int, key: str) -> str:
-    return f"sendonce:idem:{owner_id}:{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}"
+def _idem(key: OwnKey) -> str:
+    return f"sendonce:idem:{key.owner_id}:{hashlib.blake2b(key.text.encode(), digest_size=16).hexdigest()}"
 
 
 def ping() -> None:
@@ -121,13 +121,13 @@ def push(waiting: Iterable[Waiting]) -> bool:
     return _told(_pushes(waiting))
 
 
-def announce(waiting: Iterable[Waiting], *, owner_id: int, keys: Mapping[str, UUID]) -> bool:
+def announce(waiting: Iterable[Waiting], *, keys: Mapping[OwnKey, UUID]) -> bool:
     """After the commit of new jobs: ring for these, and remember which idempotency key led to which. Never raises."""
     ttl = tunables().idempotency_hours * 3600
     return _told(
         [
             *_pushes(waiting),
-            *(methodcaller("set", _idem(owner_id, key), job_id.bytes, ex=ttl) for key, job_id in keys.items()),
+            *(methodcaller("set", _idem(key), job_id.bytes, ex=ttl) for key, job_id in keys.items()),
         ]
     )
 
@@ -230,11 +230,21 @@ def _gate_script(text: str, hashes: Sequence[bytes], values: Sequence[int] = ())
 # ── The front door's memory ───────────────────────────────────────────────────────────────────
 
 
-def recall_key(owner_id: int, key: str) -> UUID | None:
-    """The job that this key led to, if Redis knows; the caller reads its row (PROTOCOL trace 19). Never raises."""
+def recall_keys(keys: Sequence[OwnKey]) -> dict[OwnKey, UUID]:
+    """The jobs that these keys led to, as far as Redis knows; the caller reads their rows (PROTOCOL trace 19).
+    Never raises."""
+    if not keys:
+        return {}
     try:
         with _asking() as client:
-            raw: Any = client.get(_idem(owner_id, key))
+            values = _values(client, [_idem(key) for key in keys])
     except Away:
-        return None
-    return UUID(bytes=raw) if raw and len(raw) == 16 else None
+        return {}
+    return {key: UUID(bytes=raw) for key, raw in zip(keys, values, strict=True) if raw and len(raw) == 16}
+
+
+def _values(client: redis.Redis | redis.RedisCluster, names: Sequence[str]) -> Sequence[Any]:
+    if isinstance(client, redis.RedisCluster):  # they stand on different nodes
+        return [client.get(name) for name in names]
+    values: Any = client.mget(names)
+    return list(values)

@@ -68,7 +68,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "scheduler.request_metrics.RequestMetrics",
     "scheduler.middleware.CorrelationMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -78,7 +78,6 @@ MIDDLEWARE = [
     "scheduler.middleware.Authentication",
     "scheduler.middleware.Messages",
     "scheduler.middleware.XFrameOptions",
-    "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 
 TEMPLATES = [

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from django.http import HttpResponse
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.views import APIView
 
-from jobs.api.renderers import OneKind
+from jobs.api.renderers import JsonRenderer, OneKind, encode
 
 
 class View(APIView):
@@ -14,6 +18,36 @@ class View(APIView):
     content_negotiation_class = OneKind
     metadata_class = None
     http_method_names = ["get", "post", "head"]
+
+    # REST framework makes all of these anew for each request. None of ours remembers anything about one.
+    _shared: ClassVar[dict[str, Any]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._shared = {}
+
+    def _once(self, name: str) -> Any:
+        if name not in self._shared:
+            self._shared[name] = getattr(super(), name)()
+        return self._shared[name]
+
+    def get_parsers(self) -> Any:
+        return self._once("get_parsers")
+
+    def get_renderers(self) -> Any:
+        return self._once("get_renderers")
+
+    def get_authenticators(self) -> Any:
+        return self._once("get_authenticators")
+
+    def get_permissions(self) -> Any:
+        return self._once("get_permissions")
+
+    def get_throttles(self) -> Any:
+        return self._once("get_throttles")
+
+    def get_content_negotiator(self) -> Any:
+        return self._once("get_content_negotiator")
 
     @property
     def caller_id(self) -> int:
@@ -35,3 +69,8 @@ class OpenView(View):
 
     authentication_classes = ()
     permission_classes = ()
+
+
+def answered(shape: Any, *, status: int, headers: Mapping[str, str]) -> HttpResponse:
+    """The same bytes as REST framework's Response writes, which is made for many kinds of answer, and for later."""
+    return HttpResponse(encode(shape), status=status, headers=headers, content_type=JsonRenderer.media_type)

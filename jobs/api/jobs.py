@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs import decisions, intake, requests
 from jobs.api import examples, shapes
-from jobs.api.base import View
+from jobs.api.base import View, answered
 from jobs.api.filters import job_lookups
 from jobs.api.keys import read_key
 from jobs.api.paging import as_uuid, page
@@ -60,10 +61,10 @@ class AddJobView(View):
         request="NewJob",
         request_examples=examples.JOBS,
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         return self.accept(request)
 
-    def accept(self, request: Request) -> Response:
+    def accept(self, request: Request) -> HttpResponse:
         key = read_key(request.headers.get("Idempotency-Key"))
         job = requests.read(read_job(request._request), idempotency_key=key)
         accepted = intake.accept(job, owner_id=self.caller_id, correlation_id=self.correlation_id)
@@ -71,7 +72,7 @@ class AddJobView(View):
         headers = {"Location": answer.location}
         if accepted.is_replay:
             headers["Idempotency-Replayed"] = "true"
-        return Response(answer, status=self.status_code, headers=headers)
+        return answered(answer, status=self.status_code, headers=headers)
 
 
 class SubmitJobView(AddJobView):
@@ -86,7 +87,7 @@ class SubmitJobView(AddJobView):
         request_examples=examples.NAMED_JOBS,
         status=201,
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         return self.accept(request)
 
 
@@ -94,7 +95,7 @@ class JobsView(AddJobView):
     """POST accepts one, GET lists the caller's own."""
 
     @describe_accept(id="createJob", summary="Accept a job", request="NewJob", request_examples=examples.JOBS)
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         return self.accept(request)
 
     @describe(

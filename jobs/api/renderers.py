@@ -8,7 +8,7 @@ import msgspec
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import BaseRenderer
 
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
 
 
 class JsonRenderer(BaseRenderer):
@@ -20,7 +20,7 @@ class JsonRenderer(BaseRenderer):
     render_style = "binary"
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
-        return b"" if data is None else _encode(data)
+        return b"" if data is None else encode(data)
 
 
 class OneKind(BaseContentNegotiation):

@@ -89,7 +89,7 @@ def test_a_replay_tells_the_first_status_however_far_the_job_has_come(caller):
 
 
 def test_a_replay_is_recognised_without_redis(caller, monkeypatch):
-    monkeypatch.setattr(queue, "recall_key", lambda owner, key: None)
+    monkeypatch.setattr(queue, "recall_keys", lambda keys: {})
     first = caller.add(idempotency_key="k1")
 
     again = caller.add(idempotency_key="k1")

@@ -23,7 +23,7 @@ CLIENTS = 50
 @pytest.mark.parametrize("redis_knows", [True, False])
 def test_fifty_clients_with_one_key_make_one_job_and_hear_the_same(make_user, monkeypatch, redis_knows):
     if not redis_knows:
-        monkeypatch.setattr(queue, "recall_key", lambda owner, key: None)
+        monkeypatch.setattr(queue, "recall_keys", lambda keys: {})
     user = make_user()
     start = Barrier(CLIENTS)
 

@@ -45,7 +45,7 @@ def test_a_job_is_accepted_while_redis_is_away(owner_id, monkeypatch):
 def test_a_lie_of_redis_about_a_key_makes_no_false_replay(owner_id, make_user, monkeypatch):
     """Redis may be rolled back, or name the job of somebody else: the row decides (PROTOCOL trace 19)."""
     theirs = accept(BODY, make_user().id, key="k")
-    monkeypatch.setattr(queue, "recall_key", lambda owner, key: theirs.job_id)
+    monkeypatch.setattr(queue, "recall_keys", lambda keys: dict.fromkeys(keys, theirs.job_id))
 
     mine = accept(BODY, owner_id, key="k")
 
@@ -84,7 +84,7 @@ def test_another_body_is_refused_whether_redis_or_the_row_remembers(owner_id, mo
 
     with pytest.raises(KeyReused):
         accept(BODY | {"name": "Bob"}, owner_id, key="k")
-    monkeypatch.setattr(queue, "recall_key", lambda owner, key: None)
+    monkeypatch.setattr(queue, "recall_keys", lambda keys: {})
     with pytest.raises(KeyReused):
         accept(BODY | {"name": "Bob"}, owner_id, key="k")
 

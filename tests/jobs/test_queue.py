@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import redis
 
 from jobs import queue
-from jobs.claims import Claim, Waiting
+from jobs.claims import Claim, OwnKey, Waiting
 from jobs.conf import tunables
 from tests.conftest import until
 
@@ -39,6 +39,11 @@ def claim(token: int = 7, dedupe_hash: bytes = bytes(16)) -> Claim:
 
 
 ALL = ["high", "default", "low"]
+
+
+def recalled(owner_id: int, text: str) -> UUID | None:
+    key = OwnKey(owner_id, text)
+    return queue.recall_keys([key]).get(key)
 
 
 # ── The doorbell ──────────────────────────────────────────────────────────────────────────────
@@ -154,11 +159,11 @@ def test_a_key_is_remembered_for_its_owner_alone(bell, tunables):
     tunables(idempotency_hours=2)
     job_id = uuid4()
 
-    queue.announce([], owner_id=1, keys={"key\n with anything ü": job_id})
+    queue.announce([], keys={OwnKey(1, "key\n with anything ü"): job_id})
 
-    assert queue.recall_key(1, "key\n with anything ü") == job_id
-    assert queue.recall_key(2, "key\n with anything ü") is None
-    assert queue.recall_key(1, "key") is None
+    assert recalled(1, "key\n with anything ü") == job_id
+    assert recalled(2, "key\n with anything ü") is None
+    assert recalled(1, "key") is None
     (name,) = bell.keys()
     assert 7000 < bell.ttl(name) <= 7200
     assert b"anything" not in name, "keys may name people"
@@ -167,17 +172,17 @@ def test_a_key_is_remembered_for_its_owner_alone(bell, tunables):
 def test_new_jobs_are_rung_for_and_their_keys_remembered_in_one_go(bell):
     jobs = waiting()
 
-    assert queue.announce(jobs, owner_id=1, keys={"a": jobs[0].job_id, "b": jobs[-1].job_id})
+    assert queue.announce(jobs, keys={OwnKey(1, "a"): jobs[0].job_id, OwnKey(1, "b"): jobs[-1].job_id})
 
-    assert [queue.recall_key(1, key) for key in ("a", "b", "c")] == [jobs[0].job_id, jobs[-1].job_id, None]
+    assert [recalled(1, key) for key in ("a", "b", "c")] == [jobs[0].job_id, jobs[-1].job_id, None]
     assert sum(queue.depths().values()) == len(jobs)
 
 
 def test_a_memory_that_is_no_id_is_none(bell):
-    queue.announce([], owner_id=1, keys={"k": uuid4()})
+    queue.announce([], keys={OwnKey(1, "k"): uuid4()})
     bell.set(bell.keys()[0], b"rubbish")
 
-    assert queue.recall_key(1, "k") is None
+    assert recalled(1, "k") is None
 
 
 # ── Away ──────────────────────────────────────────────────────────────────────────────────────
@@ -186,8 +191,8 @@ WITHOUT = {
     "push": lambda: queue.push(waiting()) is False,
     "ask_gate": lambda: queue.ask_gate([claim()]) == set(),
     "remember_sent": lambda: queue.remember_sent([bytes(16)]) is None,
-    "announce": lambda: queue.announce(waiting(), owner_id=1, keys={"k": uuid4()}) is False,
-    "recall_key": lambda: queue.recall_key(1, "k") is None,
+    "announce": lambda: queue.announce(waiting(), keys={OwnKey(1, "k"): uuid4()}) is False,
+    "recall_keys": lambda: recalled(1, "k") is None,
 }
 WITH = {
     "ping": queue.ping,

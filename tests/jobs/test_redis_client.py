@@ -19,7 +19,7 @@ import redis
 from django.core.exceptions import ImproperlyConfigured
 
 from jobs import queue, redis_client
-from jobs.claims import Claim, Waiting
+from jobs.claims import Claim, OwnKey, Waiting
 from jobs.outage import Outage
 from scheduler.embedded.child import Child, free_port
 from scheduler.embedded.redis import _binary
@@ -216,9 +216,8 @@ def assert_all_moves_work() -> None:
     queue.remember_sent([claim.dedupe_hash for claim in claims[:10]])
     assert queue.ask_gate(claims) == set(range(10))
 
-    assert queue.announce([], owner_id=1, keys={"k": key_of})
-    assert queue.recall_key(1, "k") == key_of
-    assert queue.recall_key(2, "k") is None
+    assert queue.announce([], keys={OwnKey(1, "k"): key_of})
+    assert queue.recall_keys([OwnKey(2, "k"), OwnKey(1, "k"), OwnKey(1, "j")]) == {OwnKey(1, "k"): key_of}
 
 
 def assert_it_is_away() -> None:
@@ -226,8 +225,8 @@ def assert_it_is_away() -> None:
     assert not queue.push([Waiting(uuid4(), "default")])
     assert queue.ask_gate([claim(1)]) == set()
     queue.remember_sent([bytes(16)])
-    assert not queue.announce([], owner_id=1, keys={"k": uuid4()})
-    assert queue.recall_key(1, "k") is None
+    assert not queue.announce([], keys={OwnKey(1, "k"): uuid4()})
+    assert queue.recall_keys([OwnKey(1, "k")]) == {}
     for call in (queue.ping, queue.depths, lambda: queue.take(PRIORITIES, limit=1, timeout_seconds=0.1)):
         with pytest.raises(queue.Away):
             call()

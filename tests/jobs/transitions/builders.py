@@ -42,6 +42,7 @@ def a_job(*, key: str | None = None, **columns: Any) -> UUID:
         "priority": "default",
         "payload": {"to": ["ann@example.org"], "subject": "Hello"},
         "recipients": ["ann@example.org"],
+        "correlation_id": "c-1",
         "idempotency_key": None,
         "fingerprint": bytes(16).hex(),
         "dedupe_key": key,
@@ -53,10 +54,9 @@ def a_job(*, key: str | None = None, **columns: Any) -> UUID:
         "on_unknown": OnUnknown.HOLD.value,
         "provider": None,
     }
-    owner_id = columns.pop("owner_id", None) or an_owner().pk
-    correlation_id = columns.pop("correlation_id", "c-1")
+    columns = {"owner_id": columns.pop("owner_id", None) or an_owner().pk, **columns}
     columns = {name: value.hex() if isinstance(value, bytes) else value for name, value in columns.items()}
-    assert acceptance.accept([defaults | columns], owner_id=owner_id, correlation_id=correlation_id)
+    assert acceptance.accept([defaults | columns])
     return job_id
 
 

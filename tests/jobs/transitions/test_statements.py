@@ -26,6 +26,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from jobs import acceptance, inquiries, rescues, resolutions, transitions
+from jobs.claims import OwnKey
 from jobs.sql import KEPT, STATEMENTS
 from jobs.states import Decision, Outcome, Resolution
 from tests.jobs.transitions.builders import (
@@ -270,7 +271,7 @@ def play_everything() -> None:
     transitions.take_mark_back([marked()])
     rescue(WORKER)
     transitions.cancel(a_job(), owner_id=an_owner().pk)
-    acceptance.first_answers(["k"], owner_id=an_owner().pk)
+    acceptance.first_answers([OwnKey(an_owner().pk, "k")])
     rescues.own_running(WORKER)
     inquiries.claim_due("main", waits=(0.0, 30.0), patience_seconds=600.0, limit=5)
     decide_everything()
@@ -330,7 +331,7 @@ def test_plans_are_generic_and_those_of_the_hot_path_are_kept(committed):
     for claim in (marked(), unknown()):
         settle(claim, Outcome.SENT)
     settle(gated(), Outcome.SENT, marked=False)
-    acceptance.first_answers(["k"], owner_id=an_owner().pk)
+    acceptance.first_answers([OwnKey(an_owner().pk, "k")])
     transitions.promote(limit=1)
     kept = sql("SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE generic_plans > 0")
     assert len(kept) == len(KEPT - {"beat"})
