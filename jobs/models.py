@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q, Value
 from django.utils.translation import gettext_lazy as _
 
-from jobs.states import FINAL, DeliveryState, OnUnknown, Priority, Reason, Resolution, Status, WorkerState
+from jobs.states import FINAL, RARE, DeliveryState, OnUnknown, Priority, Reason, Resolution, Status, WorkerState
 
 
 def _choices(words: type[StrEnum]) -> list[tuple[str, str]]:
@@ -87,7 +87,11 @@ class Job(models.Model):
         )
         indexes = (
             models.Index(fields=("owner", "-id"), name="job_of_owner"),
-            models.Index(fields=("owner", "status", "-id"), name="job_of_owner_by_status"),
+            models.Index(
+                fields=("owner", "status", "-id"),
+                condition=Q(status__in=sorted(status.value for status in RARE)),
+                name="job_of_owner_by_status",
+            ),
             models.Index(fields=("batch_id",), condition=Q(batch_id__isnull=False), name="job_of_batch"),
             models.Index(fields=("run_at",), condition=Q(status=Status.SCHEDULED.value), name="job_due"),
             models.Index(fields=("priority", "pushed_at"), condition=Q(status=Status.QUEUED.value), name="job_waiting"),

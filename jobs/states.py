@@ -23,6 +23,8 @@ class Status(StrEnum):
 
 LIVE = frozenset({Status.SCHEDULED, Status.QUEUED, Status.RUNNING, Status.UNKNOWN})
 FINAL = frozenset(Status) - LIVE
+# Somebody may look for these among many others. Most jobs are completed; those on their way are few, or come first.
+RARE = frozenset({Status.SCHEDULED, Status.FAILED, Status.UNKNOWN, Status.CANCELLED, Status.EXPIRED})
 
 
 class DeliveryState(StrEnum):
