@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 IDLE_SECONDS = 1.0
 RETRY_SECONDS = 0.25
-GATHER_SECONDS = 0.005  # from one commit to the next: what comes meanwhile is committed with it, for one price …
+GATHER_SECONDS = 0.015  # from one commit to the next: what comes meanwhile is committed with it, for one price …
 ENOUGH = 32  # … unless so many wait already, and half of all who are under way: they have little to gain
 LOOK_SECONDS = 0.001
 LARGEST_GROUP = 500

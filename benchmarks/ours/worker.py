@@ -1,6 +1,6 @@
 """A worker like any other, but for a channel that carries `nothing` nowhere: what is left is the protocol itself.
 
-python -m benchmarks.ours.worker [--processes 2]
+python -m benchmarks.ours.worker [--processes 2] [--concurrency 1024]
 """
 
 from __future__ import annotations
@@ -18,26 +18,27 @@ from benchmarks.tally import Tally
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--concurrency", type=int, default=256)
     parser.add_argument("--follow-stdin", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--report-to", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.processes > 1:
         from workers.node import Node
 
-        return Node(processes=options.processes, command=["-m", "benchmarks.ours.worker"], metrics_port=None).run()
-    return work(follow=sys.stdin.fileno() if options.follow_stdin else None)
+        command = ["-m", "benchmarks.ours.worker", "--concurrency", str(options.concurrency)]
+        return Node(processes=options.processes, command=command, metrics_port=None).run()
+    return work(options.concurrency, follow=sys.stdin.fileno() if options.follow_stdin else None)
 
 
-def work(*, follow: int | None) -> int:
+def work(concurrency: int, *, follow: int | None) -> int:
     django.setup()
-    from jobs.conf import tunables
     from jobs.states import Priority
     from workers.worker import Worker, collect_garbage_seldom
 
     channel = Nowhere(Tally(Path(os.environ["BENCH_FOLDER"])))
     worker = Worker(
         priorities=list(Priority),
-        concurrency=tunables().worker_concurrency,
+        concurrency=concurrency,
         channels=lambda: {"nothing": channel},
     )
     collect_garbage_seldom()
