@@ -7,14 +7,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.ground import ROOT, Ground
+from benchmarks.ground import PEERS_PYTHON, ROOT, Ground
 from benchmarks.rounds import OURS
 
 GATED = " + hand-written gate"
 UNDER_WAY = ("queued", "running", "scheduled", "unknown")
 # Through the partial indexes of what is under way: among millions of jobs a look at all would be the load.
 UNSETTLED = "SELECT " + " + ".join(f"(SELECT count(*) FROM jobs_job WHERE status = '{word}')" for word in UNDER_WAY)
-PEERS_PYTHON = ROOT / ".local" / "peers" / "bin" / "python"
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from scheduler.embedded.postgres import EmbeddedPostgres
 from scheduler.embedded.redis import EmbeddedRedis
 
 ROOT = Path(__file__).resolve().parents[1]
+PEERS_PYTHON = ROOT / ".local" / "peers" / "bin" / "python"
 BOOT_SECONDS = 60.0
 MIGRATED = "migrated"
 CONCURRENCY = 256  # our default: more connections than this would have no jobs to carry
@@ -92,8 +93,9 @@ class Ground:
     def sink(self, *options: str) -> Iterator[tuple[int, Path]]:
         """A server for mails: its port, and the folder of its book."""
         port, folder = free_port(), self.fresh_folder("sink")
-        command = [sys.executable, "-m", "benchmarks.sink", "--port", str(port), "--folder", str(folder), *options]
-        with self.running("sink", command, env=dict(os.environ)) as child:
+        python = str(PEERS_PYTHON) if PEERS_PYTHON.exists() else sys.executable
+        command = [python, "-m", "benchmarks.sink", "--port", str(port), "--folder", str(folder), *options]
+        with self.running("sink", command, env=dict(os.environ) | {"PYTHONPATH": str(ROOT)}) as child:
             child.wait_until(lambda: not is_port_free(port), within=BOOT_SECONDS, watch=self.watch)
             yield port, folder
         shutil.rmtree(folder)

@@ -80,7 +80,8 @@ class Conversation(Session):
         and `refused` names who does not. Afterwards the conversation is idle again, or closed.
         """
         self._expect(Stage.AHEAD if letter is self._ahead else Stage.IDLE)
-        refuse_unsendable(letter, self.capabilities)
+        if letter is not self._ahead:  # which `can_carry_next` has let pass
+            refuse_unsendable(letter, self.capabilities)
         self._stage = Stage.ENVELOPE
         self._transactions += 1
         self._early = None
