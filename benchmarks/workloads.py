@@ -12,6 +12,7 @@ from benchmarks.ground import Ground
 from benchmarks.growth import growth
 from benchmarks.memory import memory, worker_after
 from benchmarks.rounds import OURS, Figures, Goal, Series, Tell, alternate, together
+from benchmarks.steps import ALL, steps
 
 MOST_CONNECTIONS = 100
 SWEPT_CONNECTIONS = (10, 20, 50, 100, 200, 400)
@@ -190,6 +191,12 @@ def weighed(ground: Ground, scale: Scale, tell: Tell) -> Series:
     return together(series, run, rounds=scale.rounds, tell=tell)
 
 
+def one_mail(ground: Ground, scale: Scale, tell: Tell) -> Series:
+    """Where a mail's processor time goes, step by step, next to the least that each can cost."""
+    series = Series("steps of a mail", "µs of processor time", subject=ALL)
+    return together(series, partial(steps, ground, mails=scale.mails), rounds=scale.rounds, tell=tell)
+
+
 WORKLOADS: dict[str, Workload] = {
     "drain": drain,
     "mail": mail,
@@ -202,8 +209,9 @@ WORKLOADS: dict[str, Workload] = {
     "memory": weighed,
     "growth": among_old_rows,
     "sweep": connections,
+    "steps": one_mail,
 }
-QUICKLY = [name for name in WORKLOADS if name != "sweep"]  # a minute at least, to see what seldom changes
+QUICKLY = [name for name in WORKLOADS if name not in ("sweep", "steps")]  # a minute or two, to see what seldom changes
 
 
 def _alternate(
