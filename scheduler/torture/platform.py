@@ -25,7 +25,7 @@ from scheduler.embedded.redis import EmbeddedRedis
 
 ROOT = Path(__file__).resolve().parents[2]
 DATABASE = "sendonce"
-GUNICORN = ("-m", "gunicorn", "--config", "scheduler/gunicorn_conf.py", "--bind")
+SERVER = ("-m", "scheduler.server", "--bind")
 BOOT_SECONDS = 120.0  # a process on a machine that is busy with others
 DRAIN_SECONDS = 30.0
 
@@ -150,7 +150,7 @@ class Platform:
         self._watch = watch
         self._ports = [free_port() for _ in range(apis)]
         self.processes = [
-            *(self._process(Role.API, n, *GUNICORN, f"127.0.0.1:{port}") for n, port in enumerate(self._ports, 1)),
+            *(self._process(Role.API, n, *SERVER, f"127.0.0.1:{port}") for n, port in enumerate(self._ports, 1)),
             *(self._process(Role.WORKER, n, "manage.py", "run_worker", *worker_arguments) for n in _to(workers)),
             *(self._process(Role.SCHEDULER, n, "manage.py", "run_scheduler") for n in _to(schedulers)),
         ]
