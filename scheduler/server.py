@@ -8,9 +8,11 @@ asks for its folder when it is loaded.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -18,6 +20,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +41,17 @@ HANGS_SECONDS = 60.0  # of the processor's time in which a process let none of i
 HEAD_BYTES = 64 * 1024  # the request line and all headers
 IDLE_THREAD_SECONDS = 600  # the longest that granian takes; a thread has a connection to PostgreSQL, which ends with it
 LOOK_SECONDS = 1.0
+TAKEN_PORT_SECONDS = 5.0
 METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 # granian's lines go through our processors: JSON in a container, colours at a terminal. It logs no requests; we do.
-LOGGERS: dict[str, Any] = {"formatters": {}, "handlers": {}, "loggers": {"_granian": {"propagate": True}}}
+LOGGERS: dict[str, Any] = {
+    "formatters": {},
+    "handlers": {},
+    "filters": {"of_use": {"()": lambda: _is_of_use}},
+    "loggers": {"_granian": {"propagate": True, "filters": ["of_use"]}},
+}
 
 log = structlog.get_logger(__name__)
 _held = ExitStack()  # what a process that answers holds until it ends
@@ -53,6 +62,7 @@ def main(arguments: list[str]) -> None:
     settings = _settings()
     options = _parser(settings).parse_args(arguments)
     host, port = options.bind
+    _wait_until_free(host, port)
     server = Server(
         "scheduler.wsgi",
         address=host,
@@ -100,9 +110,10 @@ def _parser(settings: Any) -> argparse.ArgumentParser:
 
 def address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise argparse.ArgumentTypeError(f"{text!r} is not host:port, as in 127.0.0.1:8000 or [::]:8000")
-    return host.strip("[]"), int(port)
+    try:
+        return str(ip_address(host.strip("[]"))), range(65536)[int(port)]
+    except (ValueError, IndexError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not address:port, as in 127.0.0.1:8000 or [::]:8000") from None
 
 
 def positive(text: str) -> int:
@@ -110,6 +121,27 @@ def positive(text: str) -> int:
     if not 1 <= number <= 1_000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000")
     return number
+
+
+def _wait_until_free(host: str, port: int) -> None:
+    """The processes share the port with SO_REUSEPORT, so the kernel would let a second server in beside us. A server
+    that is just ending is waited for."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    deadline = time.monotonic() + TAKEN_PORT_SECONDS
+    while True:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                return probe.bind((host, port))
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    sys.exit(f"sendonce: {host}:{port} cannot be served: {error.strerror}.")
+        time.sleep(LOOK_SECONDS / 5)
+
+
+def _is_of_use(record: logging.LogRecord) -> bool:
+    """granian finds 8 threads many. They wait for PostgreSQL most of the time."""
+    return not str(record.msg).startswith("Configuration allows spawning")
 
 
 def _make_metrics_folder() -> None:
@@ -121,8 +153,9 @@ def _make_metrics_folder() -> None:
 
 
 def _application(*, parent: int) -> Callable[..., Any]:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)  # the parent's would do nothing here; granian sets its own at the end
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until granian sets its own; the parent's would do nothing here
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
+    threading.Thread(target=_stop_once, name="stop", daemon=True).start()
     threading.Thread(target=_follow, args=[parent], name="follow-parent", daemon=True).start()
     _held.enter_context(watched(Pulse(), silence_seconds=HANGS_SECONDS))
     _forget_dead_processes()
@@ -141,13 +174,22 @@ def _answer(application: Callable[..., Any], environ: dict[str, Any], start_resp
     return application(environ, start_response)
 
 
+def _stop_once() -> None:
+    """Ctrl-C, or a SIGTERM to the whole group, reaches us and then comes from the parent again. granian, when it gets a
+    second signal while it looks at the first, stops for neither. So all are kept from it, and it is told once."""
+    signal.sigwait([signal.SIGTERM])
+    stop = signal.getsignal(signal.SIGTERM)
+    if callable(stop):
+        stop(signal.SIGTERM, None)
+        time.sleep(GRACEFUL_SECONDS)
+    os._exit(1)
+
+
 def _follow(parent: int) -> None:
     """A parent that was killed could not say so. Nobody is to hold its port without it."""
     while os.getppid() == parent:
         time.sleep(LOOK_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACEFUL_SECONDS)
-    os._exit(1)
 
 
 def _forget_dead_processes() -> None:
