@@ -164,10 +164,10 @@ def _application(*, parent: int) -> Callable[..., Any]:
     except Exception:
         log.critical("api_cannot_start", exc_info=True)
         sys.exit(1)
-    return partial(_answer, application)
+    return partial(answer, application)
 
 
-def _answer(application: Callable[..., Any], environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+def answer(application: Callable[..., Any], environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
     """A proxy on this machine is believed when it says that its client came by TLS; nobody else is."""
     if environ.get("HTTP_X_FORWARDED_PROTO") == "https" and environ["REMOTE_ADDR"] in LOOPBACK:
         environ["wsgi.url_scheme"] = "https"
