@@ -38,7 +38,7 @@ from workers.watchdog import watched
 KEEP_ALIVE_SECONDS = 75  # longer than a proxy keeps its side (60 s is common): it never writes into a closed connection
 GRACEFUL_SECONDS = 20  # for requests under way at SIGTERM
 HANGS_SECONDS = 60.0  # of the processor's time in which a process let none of its threads look at the clock
-HEAD_BYTES = 64 * 1024  # the request line and all headers
+HEAD_BYTES = 64 * 1024  # of a buffer; a request line and headers may have a few of them
 IDLE_THREAD_SECONDS = 600  # the longest that granian takes; a thread has a connection to PostgreSQL, which ends with it
 LOOK_SECONDS = 1.0
 TAKEN_PORT_SECONDS = 5.0
