@@ -14,7 +14,7 @@ ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     # The file system may be read-only; bytecode is made below.
     PYTHONDONTWRITEBYTECODE=1 \
-    # gunicorn's own name for its number of processes.
+    # Processes of the API.
     WEB_CONCURRENCY=2
 WORKDIR /app
 
@@ -37,5 +37,5 @@ USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=5 \
     CMD ["python", "-IS", "deploy/compose/probe.py", "8000", "/health/live"]
-# Exec form: gunicorn is process 1 and gets SIGTERM itself.
-CMD ["gunicorn", "--config", "scheduler/gunicorn_conf.py", "--bind", "0.0.0.0:8000"]
+# Exec form: the server is process 1 and gets SIGTERM itself.
+CMD ["python", "-m", "scheduler.server", "--bind", "0.0.0.0:8000"]

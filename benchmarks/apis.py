@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import httpx
 import psycopg
@@ -14,20 +14,25 @@ from benchmarks.drains import Wrong
 from benchmarks.ground import BOOT_SECONDS, ROOT, Ground
 from benchmarks.machine import Meter
 from benchmarks.rounds import Figures
-from scheduler.embedded.child import free_port, is_port_free
+from scheduler.embedded.child import free_port, is_port_open
+from scheduler.server import HEAD_BYTES
 
 USERNAME, PASSWORD = "bench", "correct horse battery staple"
-GUNICORN = (sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--threads", "8", "--keep-alive", "75")
-OUR_CONFIGURATION = ("--config", "scheduler/gunicorn_conf.py")  # the same class and threads; metrics and logs of ours
+THREADS, CONNECTIONS = 8, 8
+OURS = (sys.executable, "-m", "scheduler.server", "--processes", "1", "--threads", str(THREADS))
+STOCK = (
+    *(sys.executable, "-m", "granian", "benchmarks.stock.wsgi:application", "--interface", "wsgi", "--http", "1"),
+    *("--no-ws", "--workers", "1", "--blocking-threads", str(THREADS), "--blocking-threads-idle-timeout", "600"),
+    *("--http1-buffer-size", str(HEAD_BYTES), "--log-level", "warning"),
+)
 OPEN_DOOR = {"SIGNUP_OPEN": "true", "ACCESS_TOKEN_MINUTES": "600"}
-CONNECTIONS = 8
 
 
 def ours(ground: Ground, *, seconds: float, bulk: int = 0, is_replay: bool = False) -> Figures:
     """Requests a second to POST /jobs, or jobs a second to POST /jobs/batch with so many in each."""
     with ground.fresh_database(migrated=True) as database:
         env = ground.our_env(database, smtp_port=0) | OPEN_DOOR
-        with serving(ground, "API", "scheduler.wsgi", env, *OUR_CONFIGURATION) as (url, pids):
+        with ours_serving(ground, env) as (url, pids):
             token = sign_up(url)
             body = ("--body", "bulk", "--bulk", str(bulk)) if bulk else ("--body", "replay" if is_replay else "single")
             path = "/jobs/batch" if bulk else "/jobs"
@@ -45,7 +50,7 @@ def stock(ground: Ground, path: str, *, seconds: float) -> Figures:
             "DJANGO_SETTINGS_MODULE": "benchmarks.stock.settings",
         }
         ground.finish("stock, lay", [sys.executable, "-m", "benchmarks.stock.lay", USERNAME, PASSWORD], env=env)
-        with serving(ground, "stock", "benchmarks.stock.wsgi", env) as (url, pids):
+        with stock_serving(ground, env) as (url, pids):
             credentials = {"username": USERNAME, "password": PASSWORD}
             token = httpx.post(f"{url}/login/", json=credentials).raise_for_status().json()["access"]
             _load(ground, f"{url}/{path}", token, "--seconds", "1")  # warm
@@ -61,15 +66,23 @@ def sign_up(url: str) -> str:
     return token
 
 
-@contextmanager
-def serving(
-    ground: Ground, name: str, app: str, env: Mapping[str, str], *options: str
-) -> Iterator[tuple[str, dict[str, int]]]:
-    """The same server, processes and threads for everybody: gunicorn as our image runs it."""
+def ours_serving(ground: Ground, env: Mapping[str, str]) -> AbstractContextManager[tuple[str, dict[str, int]]]:
     port = free_port()
-    command = [*GUNICORN, *options, "--bind", f"127.0.0.1:{port}", app]
+    return _serving(ground, "API", [*OURS, "--bind", f"127.0.0.1:{port}"], env, port)
+
+
+def stock_serving(ground: Ground, env: Mapping[str, str]) -> AbstractContextManager[tuple[str, dict[str, int]]]:
+    """The same server, with as many processes and threads as ours."""
+    port = free_port()
+    return _serving(ground, "stock", [*STOCK, "--host", "127.0.0.1", "--port", str(port)], env, port)
+
+
+@contextmanager
+def _serving(
+    ground: Ground, name: str, command: list[str], env: Mapping[str, str], port: int
+) -> Iterator[tuple[str, dict[str, int]]]:
     with ground.running(name, command, env=env) as child:
-        child.wait_until(lambda: not is_port_free(port), within=BOOT_SECONDS, watch=ground.watch)
+        child.wait_until(lambda: is_port_open(port), within=BOOT_SECONDS, watch=ground.watch)
         yield f"http://127.0.0.1:{port}", {"API": child.pid, "PostgreSQL": ground.postgres.pid}
 
 

@@ -14,7 +14,7 @@ import httpx
 import psycopg
 
 from benchmarks import sink, tally
-from benchmarks.apis import OPEN_DOOR, OUR_CONFIGURATION, serving, sign_up
+from benchmarks.apis import OPEN_DOOR, ours_serving, sign_up
 from benchmarks.drains import PATIENCE_SECONDS, Wrong
 from benchmarks.ground import Ground
 from benchmarks.rounds import Figures
@@ -30,7 +30,7 @@ def latency(ground: Ground, *, rate: float, seconds: float) -> Figures:
     with ground.sink() as (port, book), ground.fresh_database(migrated=True) as database:
         env = ground.our_env(database, smtp_port=port) | OPEN_DOOR
         with (
-            serving(ground, "API", "scheduler.wsgi", env, *OUR_CONFIGURATION) as (url, _),
+            ours_serving(ground, env) as (url, _),
             ground.running("worker", [sys.executable, "manage.py", "run_worker"], env=env),
         ):
             with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {sign_up(url)}"}) as client:

@@ -12,7 +12,7 @@ import httpx
 import psycopg
 
 from benchmarks import sink, tally
-from benchmarks.apis import OPEN_DOOR, OUR_CONFIGURATION, serving, sign_up
+from benchmarks.apis import OPEN_DOOR, ours_serving, sign_up
 from benchmarks.contenders import UNSETTLED
 from benchmarks.drains import PATIENCE_SECONDS, Wrong, check_once
 from benchmarks.ground import Ground
@@ -36,7 +36,7 @@ def memory(ground: Ground, *, mails: Sequence[int]) -> dict[str, Figures]:
     with ground.sink() as (port, book), ground.fresh_database(migrated=True) as database:
         env = ground.our_env(database, smtp_port=port) | OPEN_DOOR
         with (
-            serving(ground, API, "scheduler.wsgi", env, *OUR_CONFIGURATION) as (url, pids),
+            ours_serving(ground, env) as (url, pids),
             ground.running("scheduler", [sys.executable, "manage.py", "run_scheduler"], env=env) as clock,
             ground.running("worker", [sys.executable, "manage.py", "run_worker"], env=env) as worker,
             httpx.Client(base_url=url, headers={"Authorization": f"Bearer {sign_up(url)}"}, timeout=30.0) as client,

@@ -9,7 +9,7 @@ from statistics import median
 
 import httpx
 
-from benchmarks.apis import OPEN_DOOR, OUR_CONFIGURATION, PASSWORD, USERNAME, serving
+from benchmarks.apis import OPEN_DOOR, PASSWORD, USERNAME, ours_serving
 from benchmarks.drains import Wrong
 from benchmarks.ground import Ground
 
@@ -30,7 +30,7 @@ def pages(ground: Ground, database: str, *, times: int) -> dict[str, float]:
     """Milliseconds of each page, the median of so many requests."""
     env = ground.our_env(database, smtp_port=0) | OPEN_DOOR
     with (
-        serving(ground, "API", "scheduler.wsgi", env, *OUR_CONFIGURATION) as (url, _),
+        ours_serving(ground, env) as (url, _),
         httpx.Client(base_url=url) as client,
     ):
         token = client.post("/login", json={"username": USERNAME, "password": PASSWORD}).raise_for_status().json()

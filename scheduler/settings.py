@@ -42,6 +42,8 @@ ALLOWED_HOSTS = env.names(
 CSRF_TRUSTED_ORIGINS = env.names(
     "CSRF_TRUSTED_ORIGINS", [], help="Origins (https://…) that may post to the admin behind a proxy."
 )
+WEB_CONCURRENCY = env.integer("WEB_CONCURRENCY", 1, help="Processes of the API (2 in the image).")
+WEB_THREADS = env.integer("WEB_THREADS", 8, help="Threads of each, with a connection to PostgreSQL each.")
 ROOT_URLCONF = "scheduler.urls"
 WSGI_APPLICATION = "scheduler.wsgi.application"
 USE_TZ = True

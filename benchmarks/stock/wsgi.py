@@ -1,4 +1,4 @@
-"""For gunicorn."""
+"""For the server."""
 
 from __future__ import annotations
 

@@ -171,6 +171,13 @@ def is_port_free(port: int) -> bool:
     return True
 
 
+def is_port_open(port: int) -> bool:
+    """Whether somebody listens: unlike `is_port_free` it takes the port from nobody who is about to."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def free_port() -> int:
     """A free TCP port below those the kernel lends to outgoing connections: a restarted server finds it free again."""
     for _ in range(200):

@@ -37,7 +37,7 @@ DRAIN_SECONDS = 25.0  # the worker's own 20 and a little
 SAME_SIGNAL_SECONDS = 0.5  # make passes SIGTERM on to us, who had it already: that is no second one
 DEMO_PASSWORD = "demo_password"
 ACCIDENT_SECONDS = 10.0  # what ends by itself sooner after its start would end again
-# The words of PostgreSQL and gunicorn, the field of our own lines, the end of a traceback, the mark of Valkey.
+# The words of PostgreSQL, the field of our own lines, the end of a traceback, the mark of Valkey.
 LOUD = re.compile(r"\b(WARNING|ERROR|CRITICAL|FATAL|PANIC)\b|\"level\": ?\"(warning|error|critical)\"|Error: | # ")
 SHOWN_LINES = 5
 SHOWN_COLUMNS = 240
@@ -236,10 +236,9 @@ class LocalStack:
         self._stops.pop()
 
     def _start_apps(self) -> None:
-        gunicorn = ["gunicorn", "--config", "scheduler/gunicorn_conf.py", "--bind", f"127.0.0.1:{self.options.port}"]
         workers, metrics = str(self.options.workers), str(self.options.metrics_port)
         self._apps = [
-            self._python("api", "-m", *gunicorn, rank=2),
+            self._python("api", "-m", "scheduler.server", "--bind", f"127.0.0.1:{self.options.port}", rank=2),
             self._child("worker", "run_worker", "--processes", workers, "--metrics-port", metrics),
             self._child("scheduler", "run_scheduler"),
         ]

@@ -10,7 +10,6 @@ import contextlib
 import os
 import secrets
 import signal
-import socket
 import sys
 import threading
 import time
@@ -19,13 +18,13 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from scheduler.embedded.child import CannotStart, Child, free_port, wait_for
+from scheduler.embedded.child import CannotStart, Child, free_port, is_port_open, wait_for
 from scheduler.embedded.postgres import EmbeddedPostgres
 from scheduler.embedded.redis import EmbeddedRedis
 
 ROOT = Path(__file__).resolve().parents[2]
 DATABASE = "sendonce"
-GUNICORN = ("-m", "gunicorn", "--config", "scheduler/gunicorn_conf.py", "--bind")
+SERVER = ("-m", "scheduler.server", "--bind")
 BOOT_SECONDS = 120.0  # a process on a machine that is busy with others
 DRAIN_SECONDS = 30.0
 
@@ -150,7 +149,7 @@ class Platform:
         self._watch = watch
         self._ports = [free_port() for _ in range(apis)]
         self.processes = [
-            *(self._process(Role.API, n, *GUNICORN, f"127.0.0.1:{port}") for n, port in enumerate(self._ports, 1)),
+            *(self._process(Role.API, n, *SERVER, f"127.0.0.1:{port}") for n, port in enumerate(self._ports, 1)),
             *(self._process(Role.WORKER, n, "manage.py", "run_worker", *worker_arguments) for n in _to(workers)),
             *(self._process(Role.SCHEDULER, n, "manage.py", "run_scheduler") for n in _to(schedulers)),
         ]
@@ -193,7 +192,7 @@ class Platform:
         for process in self.processes:
             process.start()
         for process, port in zip(self.of(Role.API), self._ports, strict=True):
-            process.child.wait_until(partial(_is_open, port), within=BOOT_SECONDS, watch=self._watch)
+            process.child.wait_until(partial(is_port_open, port), within=BOOT_SECONDS, watch=self._watch)
 
     def manage(self, *arguments: str, within: float = BOOT_SECONDS) -> str:
         """Run `manage.py …` to its end and return what it said; CannotStart when it fails or takes longer."""
@@ -247,9 +246,3 @@ class Platform:
 
 def _to(count: int) -> range:
     return range(1, count + 1)
-
-
-def _is_open(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 30.0
-GUNICORN = "-m gunicorn scheduler.wsgi --worker-class gthread --threads 4 --workers 1 --no-control-socket --bind"
+SERVER = "-m scheduler.server --threads 4 --processes 1 --bind"
 
 ENVIRONMENT = {
     "LOG_FORMAT": "json",
@@ -81,7 +81,7 @@ class Platform:
     def start_api(self) -> tuple[Child, httpx.Client]:
         """The process and a client for it; it answers when this returns."""
         port = free_port()
-        api = self._start("api", *GUNICORN.split(), f"127.0.0.1:{port}")
+        api = self._start("api", *SERVER.split(), f"127.0.0.1:{port}")
         client = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=PATIENCE_SECONDS)
         self._clients.append(client)
         self.until(lambda: _is_live(client))

@@ -114,12 +114,12 @@ def test_every_reading_is_remembered_in_order_with_its_default_as_text() -> None
 # ── Starting ──────────────────────────────────────────────────────────────────────────────────
 
 GOOD = {"SECRET_KEY": "s" * 50, "JWT_SIGNING_KEY": "j" * 50}
-GUNICORN = ["-m", "gunicorn", "--config", "scheduler/gunicorn_conf.py", "--bind", "127.0.0.1:0"]
+SERVER = ["-m", "scheduler.server", "--bind", "127.0.0.1:8000"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("missing", ["SECRET_KEY", "JWT_SIGNING_KEY"])
-@pytest.mark.parametrize("command", [["manage.py", "run_worker"], ["manage.py", "run_scheduler"], GUNICORN])
+@pytest.mark.parametrize("command", [["manage.py", "run_worker"], ["manage.py", "run_scheduler"], SERVER])
 def test_a_missing_secret_refuses_to_start_and_says_how_to_make_one(command: list[str], missing: str) -> None:
     code, errors = _start(command, {name: value for name, value in GOOD.items() if name != missing})
 
@@ -129,7 +129,7 @@ def test_a_missing_secret_refuses_to_start_and_says_how_to_make_one(command: lis
 
 @pytest.mark.slow
 def test_the_api_refuses_with_that_line_alone() -> None:
-    _, errors = _start(GUNICORN, {})
+    _, errors = _start(SERVER, {})
 
     assert errors.startswith("sendonce: SECRET_KEY is missing.")
     assert errors.count("\n") == 1
