@@ -12,7 +12,7 @@ from benchmarks.workloads import QUICK, WHOLE, WORKLOADS
 
 def test_everything_by_default_and_less_when_it_is_to_be_quick():
     assert _options([]).only == list(WORKLOADS)
-    assert set(WORKLOADS) - set(_options(["--quick"]).only) == {"sweep"}
+    assert set(WORKLOADS) - set(_options(["--quick"]).only) == {"steps", "sweep"}
     assert _options(["--quick", "--only", "sweep, mail"]).only == ["sweep", "mail"]
 
 
