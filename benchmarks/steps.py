@@ -19,7 +19,7 @@ def steps(ground: Ground, *, mails: int) -> dict[str, Figures]:
         place = Place(ground, database, smtp_port=port, folder=book)
         contender = ours("send")
         contender.lay_jobs(place, mails + BATCH)  # the first ones only warm
-        options = ["send", str(mails), "--postgres", str(ground.postgres.pid)]
+        options = [str(mails), "--postgres", str(ground.postgres.pid)]
         program = [sys.executable, "-m", "benchmarks.ours.steps", *options]
         log = ground.folder / "logs" / "steps.log"
         log.unlink(missing_ok=True)

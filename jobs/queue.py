@@ -79,9 +79,7 @@ def _asking() -> Iterator[redis.Redis | redis.RedisCluster]:
         raise NoCluster from error
 
 
-def _ask_all(
-    client: redis.Redis | redis.RedisCluster, commands: Iterable[methodcaller], *, raise_on_error: bool = True
-) -> list[Any]:
+def _ask_all(client: redis.Redis | redis.RedisCluster, commands: Iterable[methodcaller]) -> list[Any]:
     """The answers to these commands in their order, from one round trip.
 
     A cluster is asked one by one, until the first error: when a node hangs, redis-py's pipeline asks again for each
@@ -92,7 +90,7 @@ def _ask_all(
     with client.pipeline(transaction=False) as pipe:
         for command in commands:
             command(pipe)
-        return pipe.execute(raise_on_error=raise_on_error)
+        return pipe.execute()
 
 
 def _list(priority: str) -> str:

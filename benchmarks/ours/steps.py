@@ -1,6 +1,6 @@
 """What each step of a mail costs our worker's process and PostgreSQL, and what the same step costs at the very least.
 
-    python -m benchmarks.ours.steps send 5000 --postgres PID
+    python -m benchmarks.ours.steps 5000 --postgres PID
 
 Writes JSON: {step: {"worker": µs a mail, "PostgreSQL": µs a mail}}. The steps are called as a worker calls them, in
 batches, but one after the other and without its loop and threads: what a whole worker takes beyond their sum is what
@@ -50,7 +50,6 @@ class Clock:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", choices=["send"])
     parser.add_argument("mails", type=int)
     parser.add_argument("--postgres", type=int, required=True)
     options = parser.parse_args()
