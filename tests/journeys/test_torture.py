@@ -83,7 +83,7 @@ def test_a_short_run_passes(short_run, verdict):
     assert not any(seed["sins"].values())
     assert seed["accepted"] == sum(seed["endings"].values()) - seed["unheard"]
     assert {event["fault"] for event in seed["events"]} == CHAOS
-    assert left_of(folder) == []
+    assert wait_for(lambda: not left_of(folder), within=60), left_of(folder)  # a guardian outlives its run by a moment
 
 
 def test_its_four_books_were_all_written(evidence):
