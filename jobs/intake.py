@@ -54,6 +54,11 @@ class _Wish(NamedTuple):
     row: msgspec.Raw  # the job as insert_jobs.sql reads it
     key: OwnKey | None
 
+    @property
+    def names(self) -> dict[str, Any]:
+        """As a log line names it."""
+        return {"job_id": str(self.job_id), "type": self.request.type, "owner_id": self.owner_id}
+
 
 def accept(request: JobRequest, *, owner_id: int, correlation_id: str) -> Accepted:
     """Accept one job: a committed row first (I1), then its id in Redis, then the key in Redis.
@@ -112,13 +117,7 @@ def _wish(request: JobRequest, *, owner_id: int, correlation_id: str) -> _Wish:
 
 def _log(wish: _Wish, answer: Answer) -> None:
     if isinstance(answer, Accepted) and not answer.is_replay:
-        log.info(
-            "job_accepted",
-            job_id=str(answer.job_id),
-            type=wish.request.type,
-            status=answer.status.value,
-            owner_id=wish.owner_id,
-        )
+        log.info("job_accepted", about=wish, status=answer.status.value)
 
 
 # ── At the desk ───────────────────────────────────────────────────────────────────────────────

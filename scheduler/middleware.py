@@ -18,6 +18,7 @@ from django.utils.deprecation import MiddlewareMixin
 log = structlog.get_logger(__name__)
 
 HEADER = "X-Correlation-ID"
+_IN_META = "HTTP_X_CORRELATION_ID"  # `request.headers` would put all of META into order first
 PAGES = ("/admin", "/docs", "/inbox", "/static")
 _ACCEPTABLE = re.compile(r"[ -~]{1,128}")  # printable ASCII: it also goes into a mail's headers
 
@@ -60,7 +61,7 @@ class CorrelationMiddleware:
 
 def _given(request: HttpRequest) -> str | None:
     """The client's id, unless it could not stand in a header or in a log line."""
-    given = request.headers.get(HEADER, "").strip()
+    given = request.META.get(_IN_META, "").strip()
     return given if _ACCEPTABLE.fullmatch(given) else None
 
 

@@ -8,6 +8,7 @@ asks for its folder when it is loaded.
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import shutil
@@ -19,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ LOOK_SECONDS = 1.0
 TAKEN_PORT_SECONDS = 5.0
 METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
+# What a request may say (RFC 3875 §4.1).
+OF_REQUESTS = ("HTTP_", "SERVER_", "REQUEST_", "REMOTE_", "CONTENT_", "PATH_INFO", "SCRIPT_NAME", "QUERY_STRING")
 
 # granian's lines go through our processors: JSON in a container, colours at a terminal. It logs no requests; we do.
 LOGGERS: dict[str, Any] = {
@@ -164,14 +167,25 @@ def _application(*, parent: int) -> Callable[..., Any]:
     except Exception:
         log.critical("api_cannot_start", exc_info=True)
         sys.exit(1)
+    gc.freeze()  # all of Django, which Python's collector would look through again and again
     return partial(answer, application)
 
 
 def answer(application: Callable[..., Any], environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-    """A proxy on this machine is believed when it says that its client came by TLS; nobody else is."""
+    """A proxy on this machine is believed when it says that its client came by TLS; nobody else is.
+
+    granian adds the process's environment, secrets and all, to what the request says: no page is to show it.
+    """
+    for name in _process_names():
+        environ.pop(name, None)
     if environ.get("HTTP_X_FORWARDED_PROTO") == "https" and environ["REMOTE_ADDR"] in LOOPBACK:
         environ["wsgi.url_scheme"] = "https"
     return application(environ, start_response)
+
+
+@cache
+def _process_names() -> tuple[str, ...]:
+    return tuple(name for name in os.environ if not name.startswith(OF_REQUESTS))
 
 
 def _stop_once() -> None:

@@ -65,7 +65,7 @@ class AddJobView(View):
         return self.accept(request)
 
     def accept(self, request: Request) -> HttpResponse:
-        key = read_key(request.headers.get("Idempotency-Key"))
+        key = read_key(request.META.get("HTTP_IDEMPOTENCY_KEY"))
         job = requests.read(read_job(request._request), idempotency_key=key)
         accepted = intake.accept(job, owner_id=self.caller_id, correlation_id=self.correlation_id)
         answer = shapes.accepted(accepted)

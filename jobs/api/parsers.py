@@ -59,9 +59,9 @@ def read_shape(request: HttpRequest, shape: type[S], *, empty: S | None = None) 
 
 def read_bytes(request: HttpRequest, *, limit: int) -> bytes:
     """The raw body. Above `limit` bytes: TooLarge, by the Content-Length before anything is read."""
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    if request.META.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise InvalidRequest.field("body", "Content-Encoding is not understood. Send the body as it is.")
-    length = request.headers.get("Content-Length", "")
+    length = request.META.get("CONTENT_LENGTH", "")
     if length.isdecimal() and int(length) > limit:
         raise TooLarge(f"The body has {length} bytes; at most {limit}.")
     raw: bytes = _source(request).read(limit + 1)

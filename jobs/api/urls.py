@@ -7,12 +7,12 @@ from django.urls import path
 from jobs.api import auth, batches, bulk_decisions, dead_letters, jobs, workers
 
 urlpatterns = [
+    path("jobs", jobs.JobsView.as_view(), name="jobs"),  # first: they are tried one after the other
     path("signup", auth.SignupView.as_view(), name="signup"),
     path("login", auth.LoginView.as_view(), name="login"),
     path("refreshToken", auth.RefreshView.as_view(), name="refresh_token"),
     path("addJob", jobs.AddJobView.as_view(), name="add_job"),
     path("submit_job", jobs.SubmitJobView.as_view(), name="submit_job"),
-    path("jobs", jobs.JobsView.as_view(), name="jobs"),
     path("jobs/batch", batches.BatchesView.as_view(), name="create_batch"),
     path("batches/<uuid:id>", batches.BatchView.as_view(), name="batch"),
     path("jobs/<uuid:id>", jobs.JobView.as_view(), name="job"),

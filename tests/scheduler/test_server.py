@@ -266,3 +266,14 @@ def test_only_a_proxy_on_this_machine_is_believed_about_tls(peer: str, said: str
     server.answer(lambda seen, _: seen["wsgi.url_scheme"], environ, lambda *_: None)
 
     assert environ["wsgi.url_scheme"] == scheme
+
+
+def test_a_request_does_not_carry_the_environment_of_the_process():
+    """granian's wsgi.py: `dict(os.environ)` under what the request says."""
+    said = {"REMOTE_ADDR": "192.0.2.1", "wsgi.url_scheme": "http", "HTTP_HOST": "localhost", "PATH_INFO": "/jobs"}
+    environ = dict(os.environ) | said
+    assert "PATH" in environ
+
+    server.answer(lambda *_: None, environ, lambda *_: None)
+
+    assert "PATH" not in environ and environ.items() >= said.items()
