@@ -44,7 +44,7 @@ class Contender:
     """One system in one configuration, doing one kind of job."""
 
     name: str
-    task: str  # nothing, send, send_gated
+    task: str  # nothing, nothing_keyed (ours), send, send_gated
     lay: tuple[str, ...]  # the program that lays jobs ready; task and count follow
     work: tuple[str, ...]
     unsettled: str | None = None  # SQL: how many jobs its tables have that are not written down as done
@@ -64,7 +64,7 @@ def ours(task: str, *, processes: int | None = None) -> Contender:
     """A process for each processor, unless so many are asked for. What waits for nobody is worked off in larger steps
     (`--concurrency`): pgqueuer, too, takes and writes down hundreds at once."""
     nothing = ("-m", "benchmarks.ours.worker", "--concurrency", "1024")
-    work = nothing if task == "nothing" else ("manage.py", "run_worker")
+    work = nothing if task.startswith("nothing") else ("manage.py", "run_worker")
     return Contender(
         OURS,
         task,

@@ -14,6 +14,7 @@ from benchmarks.apis import USERNAME
 from benchmarks.contenders import Place, ours
 from benchmarks.drains import work_off
 from benchmarks.ground import Ground
+from benchmarks.ours.preload import KEYED, UNKEYED
 from benchmarks.pages import add_person, pages
 from benchmarks.rounds import Figures, Goal, Series, Tell, Turn, alternate
 
@@ -24,7 +25,8 @@ NOT_MEASURED = "{name}: not measured. They need {needed:.0f} GiB of disk, and {f
 
 
 def growth(ground: Ground, *, sizes: Sequence[int], count: int, page_views: int, rounds: int, tell: Tell) -> Series:
-    """So many jobs among so many old ones, the sizes by turns; the largest against the smallest."""
+    """So many jobs among so many old ones, the sizes by turns; the largest against the smallest. Once more with a
+    dedupe key for each job: such keys lie all over the gate's index."""
     series = Series("growth", "jobs/s")
     sizes = _that_fit(ground, sorted(sizes), series)
     series.subject = name_of(sizes[-1])
@@ -33,7 +35,9 @@ def growth(ground: Ground, *, sizes: Sequence[int], count: int, page_views: int,
         contenders: dict[str, Callable[[], Figures]] = {}
         for size in sizes:
             database = kept.enter_context(_laid(ground, size, rounds, tell)) if size else None
-            contenders[name_of(size)] = partial(_round, ground, database, count=count, page_views=page_views)
+            among = partial(_round, ground, database, count=count)
+            contenders[name_of(size)] = partial(among, page_views=page_views)
+            contenders[f"{name_of(size)}, keyed jobs"] = partial(among, task=KEYED)
         alternate(series, contenders, rounds=rounds, tell=tell)
     return series
 
@@ -79,19 +83,19 @@ def _lay(ground: Ground, database: str, size: int, note: Callable[[str], None] =
     old_rows.lay(url, size, owner=row[0], note=note)
 
 
-def _round(ground: Ground, laid: str | None, *, count: int, page_views: int) -> Figures:
+def _round(ground: Ground, laid: str | None, *, count: int, task: str = UNKEYED, page_views: int = 0) -> Figures:
     with nullcontext(laid) if laid else ground.fresh_database(migrated=True, template=PEOPLED) as database:
         ground.settle()
         place = Place(ground, database, smtp_port=0, folder=ground.fresh_folder("tally"))
-        contender = ours("nothing")
+        contender = ours(task)
         contender.lay_jobs(place, count)
         figures = work_off(contender, place, count)
         if not laid:
             _lay(ground, database, A_FEW)
-        found = pages(ground, database, times=page_views)
+        found = {"pages_ms": pages(ground, database, times=page_views)} if page_views else {}
         if _rows(ground, database) <= AUDITED * 1.1:
             ground.manage("audit", database=database)
-    return Figures(figures.value, {**figures.more, "pages_ms": found})
+    return Figures(figures.value, {**figures.more, **found})
 
 
 def _rows(ground: Ground, database: str) -> float:

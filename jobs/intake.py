@@ -103,7 +103,7 @@ def _wish(request: JobRequest, *, owner_id: int, correlation_id: str) -> _Wish:
         "idempotency_key": options.idempotency_key,
         "fingerprint": request.fingerprint.hex(),
         "dedupe_key": request.dedupe_key,
-        "dedupe_hash": dedupe_hash(owner_id, request.dedupe_key or str(job_id)).hex(),
+        "dedupe_hash": dedupe_hash(owner_id, request.dedupe_key, job_id=job_id).hex(),
         "max_attempts": options.max_attempts or tunables().max_attempts,
         "run_at": options.run_at,
         "delay_seconds": options.delay_seconds,
@@ -222,6 +222,8 @@ def _as_replay(request: JobRequest, first: FirstAnswer) -> Answer:
     return Accepted(first.job_id, first.status, is_replay=True)
 
 
-def dedupe_hash(owner_id: int, key: str) -> bytes:
-    """16 bytes that stand for one owner's dedupe key."""
-    return hashlib.blake2b(f"{owner_id}\0{key}".encode(), digest_size=16).digest()
+def dedupe_hash(owner_id: int, key: str | None, *, job_id: UUID) -> bytes:
+    """16 bytes that stand for one owner's dedupe key. Without a key a job competes with nobody, and its own id stands
+    for it: it lies beside the youngest in the gate's index (UUIDv7), however large that has become, while a hash would
+    lie on a page of its own."""
+    return hashlib.blake2b(f"{owner_id}\0{key}".encode(), digest_size=16).digest() if key else job_id.bytes

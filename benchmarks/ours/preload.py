@@ -6,12 +6,15 @@ python -m benchmarks.ours.preload nothing 20000
 from __future__ import annotations
 
 import sys
+from uuid import uuid4
 
 import django
 
 from benchmarks.letter import TEXT
 
 BATCH = 500
+UNKEYED = "nothing"
+KEYED = "nothing_keyed"  # likewise, but each with a dedupe key of its own
 USERNAME = "bench"
 
 
@@ -37,7 +40,7 @@ def _request(task: str, number: int):
         type="nothing",
         payload={"to": to},
         recipients=[to],
-        options=requests.Options(),
+        options=requests.Options(dedupe_key=f"{uuid4()}" if task == KEYED else None),
         fingerprint=bytes(16),
     )
 

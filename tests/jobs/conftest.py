@@ -114,7 +114,7 @@ def make_job(owner: User, **columns: Any) -> Job:
         "recipients": ["ann@example.org"],
         "correlation_id": "made-by-a-test",
         "fingerprint": b"0" * 16,
-        "dedupe_hash": dedupe_hash(owner.pk, str(job_id)),
+        "dedupe_hash": dedupe_hash(owner.pk, None, job_id=job_id),
         "max_attempts": 5,
         "run_at": now,
         "on_unknown": "hold",
