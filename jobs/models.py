@@ -40,7 +40,7 @@ class Job(models.Model):
     idempotency_open = models.BooleanField(default=False)  # the key is within its window
     fingerprint = models.BinaryField(max_length=16)  # of the request: same key, other body → 422
     dedupe_key = models.TextField(null=True)
-    dedupe_hash = models.BinaryField(max_length=16)  # of owner and key, or its own id: the deliveries row it competes for
+    dedupe_hash = models.BinaryField(max_length=16)  # of owner and key, or its own id: its row of the gate
 
     attempts = models.SmallIntegerField(default=0)  # a budget, never a fence
     max_attempts = models.SmallIntegerField()
