@@ -31,7 +31,8 @@ SELECT
     jsonb_build_object('to', ARRAY[recipient], 'subject', 'Your order', 'text', %(text)s::text),
     jsonb_build_array(recipient), md5(n::text), false,
     decode(md5('print ' || n), 'hex'),
-    CASE WHEN n %% 2 = 0 THEN uuid_send(id) ELSE decode(md5('key ' || id), 'hex') END, 1, 5, 0, at, 'hold', %(worker)s::uuid, nextval('claims'), false,
+    CASE WHEN n %% 2 = 0 THEN uuid_send(id) ELSE decode(md5('key ' || id), 'hex') END,
+    1, 5, 0, at, 'hold', %(worker)s::uuid, nextval('claims'), false,
     CASE WHEN NOT is_dead THEN %(result)s::jsonb END, CASE WHEN is_dead THEN %(error)s::jsonb END, at, at,
     at + interval '1 second', at + interval '1 second'
 FROM (
