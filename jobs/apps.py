@@ -5,4 +5,6 @@ class JobsConfig(AppConfig):
     name = "jobs"
 
     def ready(self) -> None:
-        from jobs import checks  # noqa: F401 - registers itself; models and settings are ready only here
+        from jobs import checks, types  # noqa: F401 - checks registers itself; models and settings are ready only here
+
+        types.discover()

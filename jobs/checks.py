@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
-from jobs import addresses, payloads, redis_client
+from jobs import addresses, redis_client, types
 from jobs.conf import Tunables, tunables
 from jobs.states import OnUnknown
 
@@ -123,8 +123,8 @@ def _providers(conf: Tunables) -> Iterator[CheckMessage]:
 
 def _unknowns(conf: Tunables) -> Iterator[CheckMessage]:
     for type, policy in conf.on_unknown.items():
-        if type not in payloads.SHAPES:
-            known = ", ".join(sorted(payloads.SHAPES))
+        if types.find(type) is None:
+            known = ", ".join(types.names())
             yield _error("E012", f"ON_UNKNOWN names a type that does not exist: {type!r}.", f"Types: {known}.")
         if policy not in set(OnUnknown):
             yield _error(

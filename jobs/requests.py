@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from jobs import payloads
+from jobs import payloads, types
 from jobs.conf import Tunables, tunables
 from jobs.errors import InvalidRequest
 from jobs.states import OnUnknown, Priority
@@ -97,7 +97,7 @@ def read(body: object, *, idempotency_key: str | None = None) -> JobRequest:
     return JobRequest(
         type=type_,
         payload=payloads.as_stored(payload),
-        recipients=payloads.recipients(payload),
+        recipients=payloads.recipients(type_, payload),
         options=options,
         fingerprint=_fingerprint(body),
     )
@@ -118,7 +118,7 @@ def _welcome(fields: dict[str, Any], *, header_key: str | None, body: object) ->
     raw = {name: fields.pop(name) for name in ("email", "name") if name in fields}
     options = _options(fields, header_key=header_key)
     payload = payloads.read("welcome_email", raw, at="")
-    stored, recipients = payloads.as_stored(payload), payloads.recipients(payload)
+    stored, recipients = payloads.as_stored(payload), payloads.recipients("welcome_email", payload)
     return JobRequest(
         type="welcome_email",
         payload=stored,
@@ -145,7 +145,7 @@ def _split(fields: dict[str, Any]) -> tuple[str, Any, dict[str, Any]]:
 
 
 def known_types() -> str:
-    return f"Known types: {', '.join(sorted(payloads.SHAPES))}."
+    return f"Known types: {', '.join(types.names())}."
 
 
 def _options(rest: dict[str, Any], *, header_key: str | None) -> Options:

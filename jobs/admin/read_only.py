@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin
 
-from jobs import payloads
+from jobs import types
 
 COUNTED = 1000  # a list shows and counts no more than its newest rows
 
@@ -63,7 +63,7 @@ class TypeFilter(admin.SimpleListFilter):
     parameter_name = "type"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(type_, type_.replace("_", " ")) for type_ in payloads.SHAPES]
+        return [(type_, type_.replace("_", " ")) for type_ in types.names()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(type=self.value()) if self.value() else queryset

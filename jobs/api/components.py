@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from jobs import batches, payloads, requests
+from jobs import batches, payloads, requests, types
 from jobs.api import auth, batch_shapes, problems, selections, shapes
 from jobs.api.schema import OPTIONAL_BODY
 
@@ -72,11 +72,12 @@ def schemas() -> dict[str, dict[str, Any]]:
 def _new_jobs(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     shapes_of_types = payloads.schemas()
     typed, nested, named = [], [], []
-    for type_, shape in payloads.SHAPES.items():
-        payload = {"$ref": REF.format(name=shape.__name__)}
-        typed.append(_job({"type": {"const": type_}, "payload": payload}, options))
-        named.append(_job({"name": {"const": type_}, "payload": payload}, options))
-        nested.append(_job({"payload": _with_type(shapes_of_types[shape.__name__], type_)}, options))
+    for type_ in types.every():
+        component = type_.payload.__name__
+        payload = {"$ref": REF.format(name=component)}
+        typed.append(_job({"type": {"const": type_.name}, "payload": payload}, options))
+        named.append(_job({"name": {"const": type_.name}, "payload": payload}, options))
+        nested.append(_job({"payload": _with_type(shapes_of_types[component], type_.name)}, options))
     short = _job(shapes_of_types["WelcomeEmailPayload"]["properties"], options)
     short["title"] = "A welcome email, deduplicated on exactly these two"
     return {

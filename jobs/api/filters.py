@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from jobs import addresses, payloads
+from jobs import addresses, types
 from jobs.errors import InvalidRequest
 from jobs.states import Reason, Status
 
@@ -63,7 +63,7 @@ def _status(text: str) -> dict[str, Any]:
 
 
 def _type(text: str) -> dict[str, Any]:
-    return {"type": _one_of(sorted(payloads.SHAPES), text)}
+    return {"type": _one_of(types.names(), text)}
 
 
 def _reason(text: str) -> dict[str, Any]:

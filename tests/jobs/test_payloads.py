@@ -69,7 +69,7 @@ def test_recipients_are_bare_and_each_once():
         to=["Ann <ann@example.org>", "bob@example.org"], cc="ann@EXAMPLE.ORG", bcc=["j@münchen.de", "Bob@example.org"]
     )
 
-    assert payloads.recipients(payloads.read("email", raw)) == [
+    assert payloads.recipients("email", payloads.read("email", raw)) == [
         "ann@example.org",
         "bob@example.org",
         "j@xn--mnchen-3ya.de",
@@ -83,7 +83,7 @@ def test_a_welcome_goes_to_one_person():
     payload = payloads.read("welcome_email", raw)
 
     assert payloads.as_stored(payload) == raw
-    assert payloads.recipients(payload) == ["ann@example.org"]
+    assert payloads.recipients("welcome_email", payload) == ["ann@example.org"]
 
 
 @pytest.mark.parametrize("stored", [{}, [], {"to": 1}, an_email(further="field"), an_email(headers={"A": 1})])
@@ -330,7 +330,7 @@ SCRAPS = st.recursive(
 NAMES = st.sampled_from(["to", "cc", "from", "subject", "text", "html", "headers", "attachments", "email", "name"])
 
 
-@given(st.sampled_from(sorted(payloads.SHAPES)), SCRAPS | st.dictionaries(NAMES | TEXTS, SCRAPS))
+@given(st.sampled_from(["email", "welcome_email"]), SCRAPS | st.dictionaries(NAMES | TEXTS, SCRAPS))
 def test_any_json_is_read_or_refused_by_fields_that_can_be_printed(type, raw):
     try:
         payload = payloads.read(type, raw)
@@ -338,7 +338,7 @@ def test_any_json_is_read_or_refused_by_fields_that_can_be_printed(type, raw):
         refusal = error
     else:
         json.dumps(payloads.as_stored(payload), ensure_ascii=False).encode()
-        assert payloads.recipients(payload)
+        assert payloads.recipients(type, payload)
         return
 
     assert refusal.fields

@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import addresses, payloads
+from jobs import addresses, emails, payloads
 from jobs.claims import Claim
 from jobs.errors import Invalid
 from workers.channels import letter, mime
@@ -358,7 +358,7 @@ def test_any_names_and_addresses_arrive_as_they_were_written(given):
 
     assert received == [(address.name, address.spec) for address in expected]
     assert [spec for _, spec in mailboxes(parsed(written.body)["To"])] == [address.spec for address in expected]
-    assert list(written.recipients) == payloads.recipients(payloads.from_stored("email", a_claim(to=given).payload))
+    assert list(written.recipients) == emails.recipients(payloads.from_stored("email", a_claim(to=given).payload))
 
 
 @given(text=BODIES.filter(bool), html=BODIES, files=st.lists(st.tuples(FILENAMES, st.binary(max_size=300)), max_size=3))

@@ -15,8 +15,8 @@ from msgspec import Struct
 from jobs import addresses, payloads, rules
 from jobs.addresses import Address
 from jobs.claims import Claim
+from jobs.emails import Attachment, EmailPayload, WelcomeEmailPayload
 from jobs.errors import Invalid
-from jobs.payloads import Attachment, EmailPayload, WelcomeEmailPayload
 from workers.channels import mime
 from workers.channels.mime import CRLF, Part
 

@@ -1,0 +1,73 @@
+"""The types of job, in one registry for the API, the workers, the clock and the OpenAPI document."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import autodiscover_modules
+from msgspec import Struct
+
+from jobs.rules import Problem
+
+MODULE = "job_types"  # of any Django app: imported when Django starts, as `admin` is
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
+
+
+def _nothing(payload: Any, at: str) -> Iterator[Problem]:
+    return iter(())
+
+
+def _nobody(payload: Any) -> list[str]:
+    return []
+
+
+class JobType(Struct, frozen=True, kw_only=True):
+    """What one type of job wants. `payload` is the shape that its payloads have to fit; `rules` yields (path, message)
+    for all else that is wrong with one that stands at a path; `recipients` are whom it reaches."""
+
+    name: str
+    payload: type[Struct]
+    rules: Callable[[Any, str], Iterator[Problem]] = _nothing
+    recipients: Callable[[Any], list[str]] = _nobody
+
+
+_types: dict[str, JobType] = {}
+
+
+def register(type: JobType) -> None:
+    """Raises ImproperlyConfigured for a name that is taken or that no name can be, and for a payload's shape that
+    another has the name of: both would be one in the OpenAPI document."""
+    if not _NAME.fullmatch(type.name):
+        raise ImproperlyConfigured(f"Job type {type.name!r}: 1 to 100 of a-z, 0-9, `_`, `.` and `-`, not first a sign.")
+    if type.name in _types:
+        raise ImproperlyConfigured(f"There are two job types {type.name!r}; the names are shared by all apps.")
+    for other in _types.values():
+        if other.payload is not type.payload and other.payload.__name__ == type.payload.__name__:
+            raise ImproperlyConfigured(
+                f"The payloads of job types {other.name!r} and {type.name!r} are different classes of one name, "
+                f"{type.payload.__name__}; rename one."
+            )
+    _types[type.name] = type
+
+
+def find(name: object) -> JobType | None:
+    """The type of this name, if there is one."""
+    return _types.get(name) if isinstance(name, str) else None
+
+
+def names() -> list[str]:
+    """Of all types, in alphabetical order."""
+    return sorted(_types)
+
+
+def every() -> list[JobType]:
+    """All types, in the order of their registration."""
+    return list(_types.values())
+
+
+def discover() -> None:
+    """Import the module `job_types` of each Django app that has one."""
+    autodiscover_modules(MODULE)
