@@ -5,17 +5,28 @@ from __future__ import annotations
 import random
 
 from jobs.conf import Tunables
+from jobs.types import Retry
 
 
-def wait_seconds(attempt: int, conf: Tunables, *, retry_after: float | None = None, roll: float | None = None) -> float:
+def wait_seconds(
+    attempt: int,
+    conf: Tunables,
+    *,
+    retry: Retry | None = None,
+    retry_after: float | None = None,
+    roll: float | None = None,
+) -> float:
     """Seconds to wait after attempt number `attempt` (from 1) failed.
 
-    Exponential from `retry_base_seconds`, capped, spread by ± `retry_jitter` so that jobs which
-    failed together do not come back together. A time the other side named (`retry_after`) is a
-    floor. `roll` in [0, 1) stands in for chance in tests.
+    Exponential from the base, capped (the type's, else `retry_base_seconds` and `retry_cap_seconds`), spread by
+    ± `retry_jitter` so that jobs which failed together do not come back together. A time the other side named
+    (`retry_after`) is a floor. `roll` in [0, 1) stands in for chance in tests.
     """
+    retry = retry or Retry()
+    base = conf.retry_base_seconds if retry.base_seconds is None else retry.base_seconds
+    cap = conf.retry_cap_seconds if retry.cap_seconds is None else retry.cap_seconds
     exponent = min(max(attempt, 1) - 1, 32)
-    plain = min(conf.retry_base_seconds * 2**exponent, conf.retry_cap_seconds)
+    plain = min(base * 2**exponent, cap)
     chance = random.random() if roll is None else roll
     spread = plain * (1 + conf.retry_jitter * (2 * chance - 1))
-    return max(spread, min(retry_after or 0.0, conf.retry_cap_seconds))
+    return max(spread, min(retry_after or 0.0, cap))

@@ -52,9 +52,9 @@ class Tunables:
         declared dead."""
         return self.lease_seconds + self.dot_timeout_seconds
 
-    def on_unknown_of(self, type: str) -> OnUnknown:
-        """What becomes of an unknown of this type that does not say so itself."""
-        return OnUnknown(self.on_unknown.get(type, OnUnknown.HOLD))
+    def on_unknown_of(self, type: str) -> OnUnknown | None:
+        """What this installation wants to become of an unknown of this type that does not say so itself."""
+        return OnUnknown(self.on_unknown[type]) if type in self.on_unknown else None
 
 
 @cache

@@ -17,7 +17,6 @@ from uuid_utils.compat import uuid7
 from jobs import acceptance, queue
 from jobs.acceptance import FirstAnswer
 from jobs.claims import OwnKey, Waiting
-from jobs.conf import tunables
 from jobs.database import is_away, sqlstate
 from jobs.errors import KeyInFlight, KeyReused, Refused, Unavailable
 from jobs.front_desk import Deserted, FrontDesk
@@ -57,7 +56,7 @@ class _Wish(NamedTuple):
     @property
     def names(self) -> dict[str, Any]:
         """As a log line names it."""
-        return {"job_id": str(self.job_id), "type": self.request.type, "owner_id": self.owner_id}
+        return {"job_id": str(self.job_id), "type": self.request.type.name, "owner_id": self.owner_id}
 
 
 def accept(request: JobRequest, *, owner_id: int, correlation_id: str) -> Accepted:
@@ -95,8 +94,8 @@ def _wish(request: JobRequest, *, owner_id: int, correlation_id: str) -> _Wish:
     row = {
         "id": job_id,
         "owner_id": owner_id,
-        "type": request.type,
-        "priority": options.priority,
+        "type": request.type.name,
+        "priority": request.priority,
         "payload": request.payload,
         "recipients": request.recipients,
         "correlation_id": correlation_id,
@@ -104,11 +103,11 @@ def _wish(request: JobRequest, *, owner_id: int, correlation_id: str) -> _Wish:
         "fingerprint": request.fingerprint.hex(),
         "dedupe_key": request.dedupe_key,
         "dedupe_hash": dedupe_hash(owner_id, request.dedupe_key, job_id=job_id).hex(),
-        "max_attempts": options.max_attempts or tunables().max_attempts,
+        "max_attempts": request.max_attempts,
         "run_at": options.run_at,
         "delay_seconds": options.delay_seconds,
         "expires_at": options.expires_at,
-        "on_unknown": options.on_unknown or tunables().on_unknown_of(request.type),
+        "on_unknown": request.on_unknown,
         "provider": options.provider,
     }
     key = OwnKey(owner_id, options.idempotency_key) if options.idempotency_key else None
@@ -186,7 +185,7 @@ def _insert(pending: Mapping[int, _Wish], **how: Any) -> dict[int, Answer]:
     new = {number: wish for number, wish in pending.items() if wish.job_id in statuses}
     queue.announce(
         [
-            Waiting(wish.job_id, wish.request.options.priority)
+            Waiting(wish.job_id, wish.request.priority)
             for wish in new.values()
             if statuses[wish.job_id] is Status.QUEUED
         ],

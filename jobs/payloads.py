@@ -18,19 +18,26 @@ from jobs.types import JobType
 _UNREADABLE = (msgspec.ValidationError, UnicodeEncodeError)
 
 
-def read(type: str, raw: object, *, at: str = "payload") -> Struct:
+def type_of(name: object) -> JobType:
+    """The type of this name. Raises InvalidRequest, which names those that there are."""
+    known = types.find(name)
+    if known is None:
+        raise InvalidRequest.field("type", f"is not a known type. Use one of: {', '.join(types.names())}.")
+    return known
+
+
+def read(type: JobType, raw: object, *, at: str = "payload") -> Struct:
     """The payload in `raw`, a decoded JSON object, checked by every rule of its type.
 
     Raises InvalidRequest whose `fields` maps exact paths (`payload.cc[2]`) to messages; `at` is
     where `raw` stood in the request, "" for the request itself. All errors of one kind come
     together: those of the shape first, then those of the rules.
     """
-    known = _known(type)
     try:
-        payload = msgspec.convert(raw, known.payload)
+        payload = msgspec.convert(raw, type.payload)
     except _UNREADABLE as error:
-        raise _refusal(misfits(known.payload, raw, at), at, str(error)) from None
-    problems = list(rules.storable(at, as_stored(payload))) or list(known.rules(payload, at))
+        raise _refusal(misfits(type.payload, raw, at), at, str(error)) from None
+    problems = list(rules.storable(at, as_stored(payload))) or list(type.rules(payload, at))
     if problems:
         raise _refusal(problems, at, "")
     return payload
@@ -55,24 +62,11 @@ def from_stored(type: str, stored: dict[str, Any]) -> Struct:
         raise Invalid(f"The stored payload cannot be read: {error}", kind="invalid") from None
 
 
-def recipients(type: str, payload: Struct) -> list[str]:
-    """Whom a payload of this type reaches, in the words of its channel: addresses, for an email."""
-    known = types.find(type)
-    return known.recipients(payload) if known else []
-
-
 def schemas() -> dict[str, dict[str, Any]]:
     """JSON Schemas for OpenAPI's `components/schemas`, by component name."""
     shapes = [type.payload for type in types.every()]
     _, components = msgspec.json.schema_components(shapes, ref_template="#/components/schemas/{name}")
     return components
-
-
-def _known(type: object) -> JobType:
-    known = types.find(type)
-    if known is None:
-        raise InvalidRequest.field("type", f"is not a known type. Use one of: {', '.join(types.names())}.")
-    return known
 
 
 def _refusal(problems: Iterable[Problem], at: str, fallback: str) -> InvalidRequest:

@@ -15,6 +15,7 @@ from jobs import payloads, types
 from jobs.conf import Tunables, tunables
 from jobs.errors import InvalidRequest
 from jobs.states import OnUnknown, Priority
+from jobs.types import JobType
 
 MAX_KEY = 255
 LONGEST_DELAY_SECONDS = 366 * 24 * 3600.0
@@ -46,11 +47,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         ),
     ] = None
     expires_at: Annotated[datetime | None, Meta(description="Not taken up after this time; with a time zone.")] = None
-    priority: Priority = Priority.DEFAULT
+    priority: Annotated[
+        Priority | None, Meta(description="Without it the type's, which is `default` for most types.")
+    ] = None
     max_attempts: Annotated[
         int | None,
         Meta(
-            description="Attempts before the job becomes a dead letter.",
+            description="Attempts before the job becomes a dead letter. Without it the type's, or the installation's.",
             extra_json_schema={"minimum": 1, "maximum": MOST_ATTEMPTS},
         ),
     ] = None
@@ -58,7 +61,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         OnUnknown | None,
         Meta(
             description="When nobody can know whether it went out: `hold` for a person, `resend`, or `assume_sent`. "
-            "Without it the installation's choice for the type counts; that is `hold` unless it was changed."
+            "Without it the installation's choice for the type counts, and without one the type's own, mostly `hold`."
         ),
     ] = None
     provider: Annotated[str | None, Meta(description="An alias of EMAIL_PROVIDERS; without it the first.")] = None
@@ -68,12 +71,27 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class JobRequest:
     """One validated request for a job."""
 
-    type: str
+    type: JobType
     payload: dict[str, Any]  # as it will be stored
     recipients: list[str]
     options: Options
     fingerprint: bytes  # 16 bytes of the body: the same key with another one is refused
     implied_dedupe_key: str | None = None
+
+    @property
+    def priority(self) -> Priority:
+        """What the request says, else its type."""
+        return self.options.priority or self.type.priority
+
+    @property
+    def max_attempts(self) -> int:
+        """What the request says, else its type, else the installation."""
+        return self.options.max_attempts or self.type.retry.attempts or tunables().max_attempts
+
+    @property
+    def on_unknown(self) -> OnUnknown:
+        """What the request says, else the installation of its type, else the type itself."""
+        return self.options.on_unknown or tunables().on_unknown_of(self.type.name) or self.type.on_unknown
 
     @property
     def dedupe_key(self) -> str | None:
@@ -91,13 +109,14 @@ def read(body: object, *, idempotency_key: str | None = None) -> JobRequest:
     fields = _as_object(body)
     if "type" not in fields and "payload" not in fields:
         return _welcome(fields, header_key=idempotency_key, body=body)
-    type_, raw, rest = _split(fields)
+    name, raw, rest = _split(fields)
     options = _options(rest, header_key=idempotency_key)
+    type_ = payloads.type_of(name)
     payload = payloads.read(type_, raw)
     return JobRequest(
         type=type_,
         payload=payloads.as_stored(payload),
-        recipients=payloads.recipients(type_, payload),
+        recipients=type_.recipients(payload),
         options=options,
         fingerprint=_fingerprint(body),
     )
@@ -117,10 +136,11 @@ def _welcome(fields: dict[str, Any], *, header_key: str | None, body: object) ->
         )
     raw = {name: fields.pop(name) for name in ("email", "name") if name in fields}
     options = _options(fields, header_key=header_key)
-    payload = payloads.read("welcome_email", raw, at="")
-    stored, recipients = payloads.as_stored(payload), payloads.recipients("welcome_email", payload)
+    type_ = payloads.type_of("welcome_email")
+    payload = payloads.read(type_, raw, at="")
+    stored, recipients = payloads.as_stored(payload), type_.recipients(payload)
     return JobRequest(
-        type="welcome_email",
+        type=type_,
         payload=stored,
         recipients=recipients,
         options=options,

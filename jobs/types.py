@@ -11,6 +11,7 @@ from django.utils.module_loading import autodiscover_modules
 from msgspec import Struct
 
 from jobs.rules import Problem
+from jobs.states import OnUnknown, Priority
 
 MODULE = "job_types"  # of any Django app: imported when Django starts, as `admin` is
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
@@ -24,14 +25,30 @@ def _nobody(payload: Any) -> list[str]:
     return []
 
 
+class Retry(Struct, frozen=True, kw_only=True):
+    """How often a job is tried, and how long it waits in between. None: as the installation is set (MAX_ATTEMPTS,
+    RETRY_BASE_SECONDS, RETRY_CAP_SECONDS)."""
+
+    attempts: int | None = None
+    base_seconds: float | None = None  # after the first attempt; twice as long after each further one …
+    cap_seconds: float | None = None  # … up to this
+
+
 class JobType(Struct, frozen=True, kw_only=True):
     """What one type of job wants. `payload` is the shape that its payloads have to fit; `rules` yields (path, message)
-    for all else that is wrong with one that stands at a path; `recipients` are whom it reaches."""
+    for all else that is wrong with one that stands at a path; `recipients` are whom it reaches.
+
+    `priority`, `retry` and `on_unknown` are those of jobs that do not say otherwise; the installation's ON_UNKNOWN
+    comes before the type's.
+    """
 
     name: str
     payload: type[Struct]
     rules: Callable[[Any, str], Iterator[Problem]] = _nothing
     recipients: Callable[[Any], list[str]] = _nobody
+    priority: Priority = Priority.DEFAULT
+    retry: Retry = Retry()
+    on_unknown: OnUnknown = OnUnknown.HOLD
 
 
 _types: dict[str, JobType] = {}

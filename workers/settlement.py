@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from jobs import types
 from jobs.backoff import wait_seconds
 from jobs.claims import Claim
 from jobs.conf import Tunables
@@ -62,7 +63,12 @@ def of_error(
         outcome=_outcome(error, marked=marked),
         worker=worker,
         marked=marked,
-        wait_seconds=wait_seconds(claim.attempt, conf, retry_after=known.retry_after if known else None),
+        wait_seconds=wait_seconds(
+            claim.attempt,
+            conf,
+            retry=type_.retry if (type_ := types.find(claim.type)) else None,
+            retry_after=known.retry_after if known else None,
+        ),
         provider=provider,
         kind=known.kind if known else "error",
         code=known.code if known else None,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from jobs.backoff import wait_seconds
 from jobs.conf import tunables
+from jobs.types import Retry
 
 CONF = replace(tunables(), retry_base_seconds=1.0, retry_cap_seconds=21_600.0, retry_jitter=0.2)
 
@@ -77,3 +78,13 @@ def test_jobs_that_failed_together_do_not_come_back_together():
 
     assert len(waits) > 90
     assert all(6.4 <= wait <= 9.6 for wait in waits)
+
+
+def test_a_type_waits_in_its_own_way():
+    assert [wait_seconds(n, CONF, retry=Retry(base_seconds=30.0, cap_seconds=90.0), roll=0.5) for n in (1, 2, 3)] == [
+        30.0,
+        60.0,
+        90.0,
+    ]
+    assert wait_seconds(3, CONF, retry=Retry(cap_seconds=3.0), roll=0.5) == 3.0
+    assert wait_seconds(1, CONF, retry=Retry(base_seconds=0.0), roll=0.5) == 0.0

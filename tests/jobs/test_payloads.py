@@ -21,9 +21,12 @@ def an_email(**fields):
     return {"to": "ann@example.org", "subject": "Hello", "text": "Hi"} | fields
 
 
+EMAIL, WELCOME = payloads.type_of("email"), payloads.type_of("welcome_email")
+
+
 def refusal_of(raw, *, type="email", **options):
     with pytest.raises(InvalidRequest) as caught:
-        payloads.read(type, raw, **options)
+        payloads.read(payloads.type_of(type), raw, **options)
     assert caught.value.fields
     return caught.value.fields
 
@@ -52,7 +55,7 @@ def test_a_full_email_is_read_and_stored_as_it_was_given(limits):
         attachments=[FILE],
     ) | {"from": "Post <post@example.org>"}
 
-    payload = payloads.read("email", raw)
+    payload = payloads.read(EMAIL, raw)
 
     assert payloads.as_stored(payload) == raw
     assert payloads.from_stored("email", json.loads(json.dumps(raw))) == payload
@@ -61,7 +64,7 @@ def test_a_full_email_is_read_and_stored_as_it_was_given(limits):
 def test_defaults_are_not_stored():
     raw = an_email(cc=None, headers={}, attachments=[], html=None)
 
-    assert payloads.as_stored(payloads.read("email", raw)) == an_email()
+    assert payloads.as_stored(payloads.read(EMAIL, raw)) == an_email()
 
 
 def test_recipients_are_bare_and_each_once():
@@ -69,7 +72,7 @@ def test_recipients_are_bare_and_each_once():
         to=["Ann <ann@example.org>", "bob@example.org"], cc="ann@EXAMPLE.ORG", bcc=["j@münchen.de", "Bob@example.org"]
     )
 
-    assert payloads.recipients("email", payloads.read("email", raw)) == [
+    assert EMAIL.recipients(payloads.read(EMAIL, raw)) == [
         "ann@example.org",
         "bob@example.org",
         "j@xn--mnchen-3ya.de",
@@ -80,10 +83,10 @@ def test_recipients_are_bare_and_each_once():
 def test_a_welcome_goes_to_one_person():
     raw = {"email": "ann@example.org", "name": "Ann"}
 
-    payload = payloads.read("welcome_email", raw)
+    payload = payloads.read(WELCOME, raw)
 
     assert payloads.as_stored(payload) == raw
-    assert payloads.recipients("welcome_email", payload) == ["ann@example.org"]
+    assert WELCOME.recipients(payload) == ["ann@example.org"]
 
 
 @pytest.mark.parametrize("stored", [{}, [], {"to": 1}, an_email(further="field"), an_email(headers={"A": 1})])
@@ -109,7 +112,7 @@ def test_an_accepted_payload_stays_readable_when_a_limit_is_lowered(limits):
 @pytest.mark.parametrize("type", ["fax", "", "Email", None, ["email"], "\ud800"])
 def test_an_unknown_type_is_told_the_known_ones(type):
     with pytest.raises(InvalidRequest) as caught:
-        payloads.read(type, {})
+        payloads.type_of(type)
 
     assert caught.value.fields == {"type": ["is not a known type. Use one of: email, welcome_email."]}
 
@@ -262,14 +265,14 @@ def test_headers_that_the_platform_writes_are_refused(name):
     ],
 )
 def test_what_is_just_within_the_rules_is_read(change):
-    payloads.read("email", an_email(**change))
+    payloads.read(EMAIL, an_email(**change))
 
 
 def test_recipients_are_counted_over_all_fields(limits):
     limits(max_recipients=3)
     three = an_email(to=["a@example.org", "b@example.org"], cc="c@example.org")
 
-    payloads.read("email", three)
+    payloads.read(EMAIL, three)
     (message,) = refusal_of(three | {"bcc": ["d@example.org"]})["payload.to"]
 
     assert "4 recipients; 3 are allowed" in message
@@ -288,7 +291,7 @@ def test_attachments_are_weighed_together_as_they_decode(limits):
     two = an_email(attachments=[FILE | {"content_base64": content}] * 2)
 
     limits(max_attachment_body_bytes=100)
-    payloads.read("email", two)
+    payloads.read(EMAIL, two)
     limits(max_attachment_body_bytes=99)
 
     assert "hold 100 bytes together; 99 are allowed" in refusal_of(two)["payload.attachments"][0]
@@ -330,7 +333,7 @@ SCRAPS = st.recursive(
 NAMES = st.sampled_from(["to", "cc", "from", "subject", "text", "html", "headers", "attachments", "email", "name"])
 
 
-@given(st.sampled_from(["email", "welcome_email"]), SCRAPS | st.dictionaries(NAMES | TEXTS, SCRAPS))
+@given(st.sampled_from([EMAIL, WELCOME]), SCRAPS | st.dictionaries(NAMES | TEXTS, SCRAPS))
 def test_any_json_is_read_or_refused_by_fields_that_can_be_printed(type, raw):
     try:
         payload = payloads.read(type, raw)
@@ -338,7 +341,7 @@ def test_any_json_is_read_or_refused_by_fields_that_can_be_printed(type, raw):
         refusal = error
     else:
         json.dumps(payloads.as_stored(payload), ensure_ascii=False).encode()
-        assert payloads.recipients(type, payload)
+        assert type.recipients(payload)
         return
 
     assert refusal.fields

@@ -1,0 +1,97 @@
+"""The registry of types: what it takes, what it refuses, and what a type's own wishes come to."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from msgspec import Struct
+
+from jobs import intake, requests, types
+from jobs.errors import InvalidRequest
+from jobs.models import Job
+from jobs.states import OnUnknown, Priority
+from jobs.types import JobType, Retry
+
+
+class UserPayload(Struct, forbid_unknown_fields=True):
+    user_id: int
+
+
+@pytest.fixture(autouse=True)
+def own_types(monkeypatch):
+    monkeypatch.setattr(types, "_types", dict(types._types))
+
+
+def a_type(**wishes):
+    type = JobType(**{"name": "verification", "payload": UserPayload} | wishes)
+    types.register(type)
+    return type
+
+
+def test_a_type_is_found_by_its_name():
+    own = a_type()
+
+    assert types.find("verification") is own
+    assert types.names() == ["email", "verification", "welcome_email"]
+    assert types.find("fax") is types.find(None) is types.find(["email"]) is None
+
+
+@pytest.mark.parametrize("name", ["", "Email", "ü", "-x", "a b", "a/b", "a" * 101])
+def test_a_name_that_no_name_can_be_is_refused(name):
+    with pytest.raises(ImproperlyConfigured, match="1 to 100 of a-z"):
+        a_type(name=name)
+
+
+def test_a_name_is_taken_once():
+    with pytest.raises(ImproperlyConfigured, match="two job types 'email'"):
+        a_type(name="email")
+
+
+def test_two_shapes_of_one_name_would_be_one_in_the_schema():
+    a_type()
+
+    a_type(name="second")
+    with pytest.raises(ImproperlyConfigured, match="'verification' and 'third' are different classes of one name"):
+        a_type(name="third", payload=type("UserPayload", (Struct,), {}))
+
+
+def test_its_payload_is_read_at_the_door():
+    a_type()
+
+    request = requests.read({"type": "verification", "payload": {"user_id": 456}})
+
+    assert (request.payload, request.recipients) == ({"user_id": 456}, [])
+    with pytest.raises(InvalidRequest) as caught:
+        requests.read({"type": "verification", "payload": {"user_id": "456", "usr": 1}})
+    assert set(caught.value.fields) == {"payload.user_id", "payload.usr"}
+
+
+def test_an_unknown_type_is_told_all_that_there_are():
+    a_type()
+
+    with pytest.raises(InvalidRequest, match=r"type: is not a known type. Use one of: email, verification, welcome"):
+        requests.read({"type": "fax", "payload": {}})
+
+
+def test_a_job_has_its_own_wishes_else_its_type_s(make_user):
+    owner_id = make_user().id
+    a_type(priority=Priority.LOW, retry=Retry(attempts=7), on_unknown=OnUnknown.RESEND)
+    body = {"type": "verification", "payload": {"user_id": 1}}
+
+    plain = accepted(body, owner_id)
+    own = accepted(body | {"priority": "high", "max_attempts": 2, "on_unknown": "assume_sent"}, owner_id)
+
+    assert (plain.priority, plain.max_attempts, plain.on_unknown) == ("low", 7, "resend")
+    assert (own.priority, own.max_attempts, own.on_unknown) == ("high", 2, "assume_sent")
+
+
+def test_the_installation_comes_before_the_type(make_user, tunables):
+    a_type(on_unknown=OnUnknown.RESEND)
+    tunables(on_unknown={"verification": "assume_sent"})
+
+    assert accepted({"type": "verification", "payload": {"user_id": 1}}, make_user().id).on_unknown == "assume_sent"
+
+
+def accepted(body, owner_id) -> Job:
+    answer = intake.accept(requests.read(body), owner_id=owner_id, correlation_id="c")
+    return Job.objects.get(id=answer.job_id)
