@@ -9,6 +9,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from jobs.states import Lane
+
 
 class Claim(Struct, frozen=True):
     """One job under one claim token.
@@ -46,10 +48,11 @@ class Claim(Struct, frozen=True):
 
 
 class Waiting(NamedTuple):
-    """A job that has just become `queued`: its id belongs into the Redis list of its priority."""
+    """A job that has just become `queued`: its id belongs into the Redis list of its lane and priority."""
 
     job_id: UUID
     priority: str
+    lane: str = Lane.MESSAGES
 
 
 class OwnKey(NamedTuple):

@@ -11,8 +11,9 @@ from prometheus_client.registry import Collector
 
 from jobs import queue
 from jobs.conf import tunables
+from jobs.postgres.arrays import Texts
 from jobs.sql import run
-from jobs.states import Priority, WorkerState
+from jobs.states import Lane, Priority, WorkerState
 
 
 class PlatformGauges(Collector):
@@ -32,10 +33,11 @@ class PlatformGauges(Collector):
 
 
 def _depths() -> Iterator[Metric]:
-    depth = GaugeMetricFamily("queue_depth", "Jobs waiting in Redis, by priority.", labels=["priority"])
+    depth = GaugeMetricFamily("queue_depth", "Jobs waiting in Redis, by lane and priority.", labels=["lane", "priority"])
     try:
-        for priority, count in queue.depths().items():
-            depth.add_metric([priority], count)
+        for lane in Lane:
+            for priority, count in queue.depths(lane).items():
+                depth.add_metric([lane, priority], count)
     except queue.Away:
         return
     yield depth
@@ -44,10 +46,12 @@ def _depths() -> Iterator[Metric]:
 def _from_postgres() -> Iterator[Metric]:
     row = run("gauges", lease=tunables().lease_seconds)[0]
     oldest = GaugeMetricFamily(
-        "queue_oldest_age_seconds", "Age of the job that has waited longest, by priority.", labels=["priority"]
+        "queue_oldest_age_seconds",
+        "Age of the job that has waited longest, by lane and priority.",
+        labels=["lane", "priority"],
     )
-    for priority in Priority:
-        oldest.add_metric([priority], getattr(row, f"oldest_{priority}"))
+    for waiting in run("oldest_waiting", lanes=Texts(Lane), priorities=Texts(Priority)):
+        oldest.add_metric([waiting.lane, waiting.priority], waiting.age)
     yield oldest
     workers = GaugeMetricFamily("active_workers_count", "Worker processes by what they do.", labels=["state"])
     for state in WorkerState:

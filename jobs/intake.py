@@ -95,6 +95,7 @@ def _wish(request: JobRequest, *, owner_id: int, correlation_id: str) -> _Wish:
         "id": job_id,
         "owner_id": owner_id,
         "type": request.type.name,
+        "lane": request.type.lane,
         "priority": request.priority,
         "payload": request.payload,
         "recipients": request.recipients,
@@ -185,7 +186,7 @@ def _insert(pending: Mapping[int, _Wish], **how: Any) -> dict[int, Answer]:
     new = {number: wish for number, wish in pending.items() if wish.job_id in statuses}
     queue.announce(
         [
-            Waiting(wish.job_id, wish.request.priority)
+            Waiting(wish.job_id, wish.request.priority, wish.request.type.lane)
             for wish in new.values()
             if statuses[wish.job_id] is Status.QUEUED
         ],

@@ -9,7 +9,18 @@ from django.db import models
 from django.db.models import Q, Value
 from django.utils.translation import gettext_lazy as _
 
-from jobs.states import FINAL, RARE, DeliveryState, OnUnknown, Priority, Reason, Resolution, Status, WorkerState
+from jobs.states import (
+    FINAL,
+    RARE,
+    DeliveryState,
+    Lane,
+    OnUnknown,
+    Priority,
+    Reason,
+    Resolution,
+    Status,
+    WorkerState,
+)
 
 
 def _choices(words: type[StrEnum]) -> list[tuple[str, str]]:
@@ -28,6 +39,7 @@ class Job(models.Model):
     id = models.UUIDField(primary_key=True)  # UUIDv7: ordered by time, so lists page by it
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="jobs", db_index=False)
     type = models.TextField()
+    lane = models.TextField(choices=_choices(Lane), db_default=Lane.MESSAGES.value)  # its type's when it was accepted
     priority = models.TextField(choices=_choices(Priority))
     status = models.TextField(choices=_choices(Status))
     accepted_as = models.TextField(choices=_choices(Status))  # the first answer, for replays
@@ -94,7 +106,9 @@ class Job(models.Model):
             ),
             models.Index(fields=("batch_id",), condition=Q(batch_id__isnull=False), name="job_of_batch"),
             models.Index(fields=("run_at",), condition=Q(status=Status.SCHEDULED.value), name="job_due"),
-            models.Index(fields=("priority", "pushed_at"), condition=Q(status=Status.QUEUED.value), name="job_waiting"),
+            models.Index(
+                fields=("lane", "priority", "pushed_at"), condition=Q(status=Status.QUEUED.value), name="job_waiting"
+            ),
             models.Index(fields=("worker",), condition=Q(status=Status.RUNNING.value), name="job_running"),
             models.Index(fields=("dedupe_hash",), condition=Q(status=Status.UNKNOWN.value), name="job_unknown"),
             models.Index(fields=("created_at",), condition=Q(idempotency_open=True), name="job_idempotency_window"),

@@ -5,6 +5,7 @@ duplicate: ids and short marks live here, everything that matters lives in Postg
 
     {sendonce}:queue:{priority}          list of 16-byte job ids, pushed left, taken right: first in, first out;
                                          the braces are the key's own: one slot of a cluster for all the lists
+    {sendonce}:tasks:{priority}          likewise, of the lane `tasks`
     sendonce:gate:{hash}                 `sent`, or the claim token that asked first
     sendonce:idem:{owner}:{digest}       the job id that an idempotency key led to
     sendonce:probe                       nothing; health checks see whether it can be written
@@ -28,7 +29,7 @@ from jobs import redis_client
 from jobs.claims import Claim, OwnKey, Waiting
 from jobs.conf import tunables
 from jobs.outage import Outage
-from jobs.states import Priority
+from jobs.states import Lane, Priority
 
 log = structlog.get_logger(__name__)
 
@@ -93,8 +94,8 @@ def _ask_all(client: redis.Redis | redis.RedisCluster, commands: Iterable[method
         return pipe.execute()
 
 
-def _list(priority: str) -> str:
-    return f"{{sendonce}}:queue:{priority}"
+def _list(lane: str, priority: str) -> str:
+    return f"{{sendonce}}:{'tasks' if lane == Lane.TASKS else 'queue'}:{priority}"
 
 
 def _gate(dedupe_hash: bytes) -> str:
@@ -131,10 +132,10 @@ def announce(waiting: Iterable[Waiting], *, keys: Mapping[OwnKey, UUID]) -> bool
 
 
 def _pushes(waiting: Iterable[Waiting]) -> list[methodcaller]:
-    by_priority: dict[str, list[bytes]] = defaultdict(list)
-    for job_id, priority in waiting:
-        by_priority[priority].append(job_id.bytes)
-    return [methodcaller("lpush", _list(name), *ids) for name, ids in by_priority.items()]
+    by_list: dict[str, list[bytes]] = defaultdict(list)
+    for job_id, priority, lane in waiting:
+        by_list[_list(lane, priority)].append(job_id.bytes)
+    return [methodcaller("lpush", name, *ids) for name, ids in by_list.items()]
 
 
 def _told(commands: Sequence[methodcaller]) -> bool:
@@ -149,31 +150,33 @@ def _told(commands: Sequence[methodcaller]) -> bool:
     return True
 
 
-def take(priorities: Sequence[str], *, limit: int, timeout_seconds: float) -> list[Waiting]:
-    """Wait for jobs, highest priority first; workers that wait longest are served first.
+def take(
+    priorities: Sequence[str], *, limit: int, timeout_seconds: float, lane: Lane = Lane.MESSAGES
+) -> list[Waiting]:
+    """Wait for jobs of a lane, highest priority first; workers that wait longest are served first.
 
     Up to `limit` of one priority, or an empty list after `timeout_seconds` (< PATIENCE_SECONDS). Raises Away.
     """
-    priority_of = {_list(priority): priority for priority in priorities}
+    priority_of = {_list(lane, priority): priority for priority in priorities}
     with _asking() as client:
         answer: Any = client.blmpop(timeout_seconds, len(priority_of), *priority_of, direction="RIGHT", count=limit)
     if not answer:
         return []
     name, ids = answer
-    return [Waiting(UUID(bytes=raw), priority_of[name.decode()]) for raw in ids if len(raw) == 16]
+    return [Waiting(UUID(bytes=raw), priority_of[name.decode()], lane) for raw in ids if len(raw) == 16]
 
 
-def head(priority: str, *, limit: int) -> list[UUID]:
+def head(priority: str, *, limit: int, lane: Lane = Lane.MESSAGES) -> list[UUID]:
     """The ids that will be taken next."""
     with _asking() as client:
-        raw: Any = client.lrange(_list(priority), -limit, -1)
+        raw: Any = client.lrange(_list(lane, priority), -limit, -1)
     return [UUID(bytes=item) for item in raw if len(item) == 16]
 
 
-def depths() -> dict[str, int]:
-    """How many ids wait in each list (stale and double ones included)."""
+def depths(lane: Lane = Lane.MESSAGES) -> dict[str, int]:
+    """How many ids wait in each list of a lane (stale and double ones included), by priority."""
     with _asking() as client:
-        lengths = _ask_all(client, [methodcaller("llen", _list(priority)) for priority in Priority])
+        lengths = _ask_all(client, [methodcaller("llen", _list(lane, priority)) for priority in Priority])
     return dict(zip([p.value for p in Priority], lengths, strict=True))
 
 

@@ -99,7 +99,7 @@ def _give_back(held: Sequence[Any], *, poison_deaths: int | None) -> Rescue:
     run("insert_attempts", **_history([(by_token[token], state.get(token)) for token in touched]))
     ended = {Status.UNKNOWN: Reason.UNKNOWN, Status.FAILED: Reason.WORKER_LOST}
     bury([(row.id, row.claim, ended[Status(row.status)]) for row in moved if Status(row.status) in ended])
-    waiting = [Waiting(row.id, row.priority) for row in moved if row.status == Status.QUEUED]
+    waiting = [Waiting(row.id, row.priority, row.lane) for row in moved if row.status == Status.QUEUED]
     unknown = sum(row.status == Status.UNKNOWN for row in moved)
     return Rescue(waiting=waiting, unknown=unknown, dead=len(moved) - len(waiting) - unknown)
 

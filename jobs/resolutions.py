@@ -49,6 +49,7 @@ class Look(NamedTuple):
     outlook: Outlook
     job_id: UUID
     priority: str
+    lane: str
     dedupe_hash: bytes
     holder: UUID | None  # the job that has the delivery of its key
     resolution: str | None
@@ -62,7 +63,7 @@ class Decided(NamedTuple):
 
     @property
     def jobs(self) -> list[Waiting]:
-        return [Waiting(one.job_id, one.priority) for one in self.looks if one.id in self.done]
+        return [Waiting(one.job_id, one.priority, one.lane) for one in self.looks if one.id in self.done]
 
     @property
     def hashes(self) -> list[bytes]:
@@ -83,7 +84,7 @@ def look(dead_letters: Collection[int], *, spoken_for: Collection[bytes] = ()) -
         if outlook is Outlook.WOULD_SEND:
             outlook = Outlook.IN_FLIGHT if key in seen else outlook
             seen.add(key)
-        looks.append(Look(row.id, outlook, row.job_id, row.priority, key, row.holder, row.resolution))
+        looks.append(Look(row.id, outlook, row.job_id, row.priority, row.lane, key, row.holder, row.resolution))
     return looks
 
 
@@ -176,7 +177,7 @@ def resolve(
     unknown = [one for one in looks if one.outlook is Outlook.UNKNOWN]
     done = _resolve(unknown, decision, by=by, note=note, new_budget=new_budget)
     one = _the_one(Decided(looks, done), Resolution(decision))
-    return one.dedupe_hash, Waiting(one.job_id, one.priority)
+    return one.dedupe_hash, Waiting(one.job_id, one.priority, one.lane)
 
 
 @move
@@ -188,7 +189,7 @@ def requeue(dead_letter: int, *, by: int | None, note: str = "", override: bool 
     overrides = {Outlook.ALREADY_SENT} if override else ()
     decided = decide([dead_letter], Resolution.REQUEUED, by=by, note=note, overrides=overrides)
     one = _the_one(decided, Resolution.REQUEUED)
-    return Waiting(one.job_id, one.priority)
+    return Waiting(one.job_id, one.priority, one.lane)
 
 
 @move

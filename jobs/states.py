@@ -27,6 +27,14 @@ FINAL = frozenset(Status) - LIVE
 RARE = frozenset({Status.SCHEDULED, Status.FAILED, Status.UNKNOWN, Status.CANCELLED, Status.EXPIRED})
 
 
+class Lane(StrEnum):
+    """Where a job waits for a worker: jobs that only talk to others, hundreds at once, do not wait behind those that
+    need a process each, nor those behind them."""
+
+    MESSAGES = "messages"
+    TASKS = "tasks"
+
+
 class DeliveryState(StrEnum):
     """Where the L2 row of a dedupe key stands."""
 

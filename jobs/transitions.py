@@ -20,7 +20,7 @@ from jobs.errors import TooLate
 from jobs.postgres.arrays import Booleans, Texts, Uuids
 from jobs.settlements import REFUSALS, Settlement
 from jobs.sql import run
-from jobs.states import DeliveryState, Outcome, Reason, Resolution, Status
+from jobs.states import DeliveryState, Lane, Outcome, Reason, Resolution, Status
 
 
 class Standing(NamedTuple):
@@ -43,12 +43,14 @@ def claim(ids: Collection[UUID], *, worker: UUID) -> list[Claim]:
 
 
 @move
-def claim_waiting(priorities: Sequence[str], *, limit: int, worker: UUID) -> list[Claim]:
+def claim_waiting(
+    priorities: Sequence[str], *, limit: int, worker: UUID, lane: Lane = Lane.MESSAGES
+) -> list[Claim]:
     """Take the oldest waiting jobs without asking Redis (I2)."""
     ids: list[UUID] = []
     for priority in priorities:
         if len(ids) < limit:
-            ids += [row.id for row in run("waiting_ids", priority=priority, limit=limit - len(ids))]
+            ids += [row.id for row in run("waiting_ids", lane=lane, priority=priority, limit=limit - len(ids))]
     return claim(ids, worker=worker) if ids else []
 
 
@@ -228,21 +230,23 @@ def _settle_unanswered(settlements: Sequence[Settlement]) -> dict[int, Status]:
 @move
 def promote(*, limit: int) -> list[Waiting]:
     """Scheduled and due → queued."""
-    return [Waiting(row.id, row.priority) for row in run("promote", limit=limit)]
+    return [Waiting(row.id, row.priority, row.lane) for row in run("promote", limit=limit)]
 
 
 @move
-def find_lost(priority: str, *, head: Sequence[UUID], grace_seconds: float, limit: int) -> list[Waiting]:
+def find_lost(
+    priority: str, *, head: Sequence[UUID], grace_seconds: float, limit: int, lane: Lane = Lane.MESSAGES
+) -> list[Waiting]:
     """Queued jobs older than what waits at the `head` of their list (empty: older than now): push them again."""
-    rows = run("repush", priority=priority, head=list(head), grace=grace_seconds, limit=limit)
-    return [Waiting(row.id, row.priority) for row in rows]
+    rows = run("repush", lane=lane, priority=priority, head=list(head), grace=grace_seconds, limit=limit)
+    return [Waiting(row.id, row.priority, row.lane) for row in rows]
 
 
 @move
 def wake_held(*, limit: int) -> list[Waiting]:
     """Held jobs whose key was decided → queued; those whose key was dropped → dead letters."""
     bury([(row.id, row.claim, Reason.DROPPED) for row in run("bury_held", limit=limit)])
-    return [Waiting(row.id, row.priority) for row in run("wake_held", limit=limit)]
+    return [Waiting(row.id, row.priority, row.lane) for row in run("wake_held", limit=limit)]
 
 
 @move

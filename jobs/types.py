@@ -11,7 +11,7 @@ from django.utils.module_loading import autodiscover_modules
 from msgspec import Struct
 
 from jobs.rules import Problem
-from jobs.states import OnUnknown, Priority
+from jobs.states import Lane, OnUnknown, Priority
 
 MODULE = "job_types"  # of any Django app: imported when Django starts, as `admin` is
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
@@ -49,6 +49,7 @@ class JobType(Struct, frozen=True, kw_only=True):
     priority: Priority = Priority.DEFAULT
     retry: Retry = Retry()
     on_unknown: OnUnknown = OnUnknown.HOLD
+    lane: Lane = Lane.MESSAGES
 
 
 _types: dict[str, JobType] = {}

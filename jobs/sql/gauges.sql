@@ -1,11 +1,5 @@
 -- What is scraped, in one look. Each part reads a partial index that holds only what is waiting or undecided.
 SELECT
-    coalesce(extract(epoch FROM now() - (SELECT min(pushed_at) FROM jobs_job
-                                         WHERE status = 'queued' AND priority = 'high')), 0)::float8 AS oldest_high,
-    coalesce(extract(epoch FROM now() - (SELECT min(pushed_at) FROM jobs_job
-                                         WHERE status = 'queued' AND priority = 'default')), 0)::float8 AS oldest_default,
-    coalesce(extract(epoch FROM now() - (SELECT min(pushed_at) FROM jobs_job
-                                         WHERE status = 'queued' AND priority = 'low')), 0)::float8 AS oldest_low,
     (SELECT count(*) FROM jobs_worker WHERE state = 'available' AND beat_at >= fresh.since) AS available,
     (SELECT count(*) FROM jobs_worker WHERE state = 'busy' AND beat_at >= fresh.since) AS busy,
     (SELECT count(*) FROM jobs_worker WHERE state = 'unavailable' OR beat_at < fresh.since) AS unavailable,

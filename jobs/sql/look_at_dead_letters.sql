@@ -1,6 +1,6 @@
 -- How dead letters stand, and what requeueing each would come to. Reads only: without the jobs' locks it is a
 -- preview; each move decides anew by its own guard.
-SELECT l.id, l.job_id, j.priority, j.dedupe_hash, l.resolution, d.job_id AS holder,
+SELECT l.id, l.job_id, j.priority, j.lane, j.dedupe_hash, l.resolution, d.job_id AS holder,
     CASE
         WHEN l.resolution IS NOT NULL THEN 'already_decided'
         WHEN l.reason = 'unknown' THEN

@@ -9,4 +9,4 @@ WITH due AS (
 )
 UPDATE jobs_job AS j SET status = 'queued', pushed_at = now(), updated_at = now()
 WHERE j.id = ANY(ARRAY(SELECT id FROM due))
-RETURNING j.id, j.priority
+RETURNING j.id, j.priority, j.lane

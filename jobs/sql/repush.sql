@@ -3,7 +3,7 @@
 -- `pushed_at` moves first, so that a job is not found lost again on every round (trace 18).
 WITH lost AS (
     SELECT j.id FROM jobs_job AS j
-    WHERE j.status = 'queued' AND j.priority = %(priority)s
+    WHERE j.status = 'queued' AND j.lane = %(lane)s AND j.priority = %(priority)s
       AND j.pushed_at < CASE WHEN cardinality(%(head)s::uuid[]) = 0 THEN now()
                              ELSE (SELECT min(h.pushed_at) FROM jobs_job AS h
                                    WHERE h.id = ANY(%(head)s::uuid[]) AND h.status || '' = 'queued') END
@@ -14,4 +14,4 @@ WITH lost AS (
 )
 UPDATE jobs_job AS j SET pushed_at = now()
 WHERE j.id = ANY(ARRAY(SELECT id FROM lost))
-RETURNING j.id, j.priority
+RETURNING j.id, j.priority, j.lane

@@ -8,4 +8,4 @@ UPDATE jobs_job AS j SET
 FROM unnest(%(ids)s::uuid[], %(claims)s::bigint[], %(statuses)s::text[], %(errors)s::jsonb[], %(deaths)s::int[],
             %(unspent)s::int[]) AS b(id, claim, status, error, death, unspent)
 WHERE j.id = b.id AND j.claim = b.claim AND j.status || '' = 'running'
-RETURNING j.id, j.claim, j.status, j.priority
+RETURNING j.id, j.claim, j.status, j.priority, j.lane

@@ -13,4 +13,4 @@ UPDATE jobs_job AS j SET
     status = 'queued', held_behind = NULL, result = NULL, attempts = greatest(j.attempts - 1, 0),
     pushed_at = now(), updated_at = now()
 WHERE j.id = ANY(ARRAY(SELECT id FROM woken))
-RETURNING j.id, j.priority
+RETURNING j.id, j.priority, j.lane

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from jobs import queue, transitions
-from jobs.states import Priority
+from jobs.states import Lane, Priority
 
 BATCH = 1000
 HEAD = 10
@@ -18,12 +20,12 @@ class Reconciler:
 
     def run_once(self, now: float) -> dict[str, int]:
         counts = {"pushed_again": 0}
-        for priority in Priority:
+        for lane, priority in product(Lane, Priority):
             try:
-                head = queue.head(priority, limit=HEAD)
+                head = queue.head(priority, limit=HEAD, lane=lane)
             except queue.Away:
                 break  # workers ask PostgreSQL themselves; there is no list to mend
-            lost = transitions.find_lost(priority, head=head, grace_seconds=GRACE_SECONDS, limit=BATCH)
+            lost = transitions.find_lost(priority, head=head, grace_seconds=GRACE_SECONDS, limit=BATCH, lane=lane)
             queue.push(lost)
             counts["pushed_again"] += len(lost)
         return counts

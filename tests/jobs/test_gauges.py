@@ -40,7 +40,7 @@ def test_what_waits_in_redis_is_counted_by_priority():
 
     told = scraped()
 
-    values = {name: told.get_sample_value("queue_depth", {"priority": name}) for name in ("high", "default", "low")}
+    values = {name: told.get_sample_value("queue_depth", {"lane": "messages", "priority": name}) for name in ("high", "default", "low")}
     assert values == {"high": 1, "default": 0, "low": 3}
 
 
@@ -51,9 +51,9 @@ def test_the_age_is_that_of_the_job_that_has_waited_longest():
 
     told = scraped()
 
-    assert told.get_sample_value("queue_oldest_age_seconds", {"priority": "low"}) == pytest.approx(90, abs=5)
-    assert told.get_sample_value("queue_oldest_age_seconds", {"priority": "high"}) == 0
-    assert told.get_sample_value("queue_oldest_age_seconds", {"priority": "default"}) == 0
+    assert told.get_sample_value("queue_oldest_age_seconds", {"lane": "messages", "priority": "low"}) == pytest.approx(90, abs=5)
+    assert told.get_sample_value("queue_oldest_age_seconds", {"lane": "messages", "priority": "high"}) == 0
+    assert told.get_sample_value("queue_oldest_age_seconds", {"lane": "messages", "priority": "default"}) == 0
 
 
 def test_a_worker_that_fell_silent_is_unavailable_whatever_it_last_said():
@@ -117,5 +117,5 @@ def test_registering_asks_nobody(postgres, own_redis):
 def test_what_is_scraped_is_prometheus_text():
     text = generate_latest(scraped()).decode()
 
-    assert 'queue_depth{priority="default"} 0.0' in text
+    assert 'queue_depth{lane="messages",priority="default"} 0.0' in text
     assert "# HELP jobs_in_dlq Dead letters" in text

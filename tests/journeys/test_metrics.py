@@ -54,7 +54,7 @@ def test_counters_are_right_over_both_processes_even_when_one_was_killed(platfor
     assert metric(told, "job_processing_duration_seconds_count", type="email") == 81
     assert metric(told, "job_failures_total") == metric(told, "jobs_in_dlq") == 1
     assert metric(told, "send_unknown_total") == 0
-    assert metric(told, "queue_depth", priority="default") == 0
+    assert metric(told, "queue_depth", lane="messages", priority="default") == 0
     platform.until(lambda: metric(scrape(port), "active_workers_count", state="available") == 2)
     platform.assert_books_balance()
 

@@ -81,7 +81,7 @@ def test_the_process_works_tells_its_metrics_and_ends_with_0(committed, bell):
             _, errors = process.communicate(timeout=20)
 
     assert process.returncode == 0
-    assert 'queue_depth{priority="default"} 1.0' in text
+    assert 'queue_depth{lane="messages",priority="default"} 1.0' in text
     assert "lease_timeouts_total 0.0" in text
     assert "scheduler_started" in errors
     assert errors.rstrip().splitlines()[-1].count("scheduler_stopped") == 1

@@ -39,6 +39,7 @@ def a_job(*, key: str | None = None, **columns: Any) -> UUID:
     defaults: dict[str, Any] = {
         "id": job_id,
         "type": "email",
+        "lane": "messages",
         "priority": "default",
         "payload": {"to": ["ann@example.org"], "subject": "Hello"},
         "recipients": ["ann@example.org"],
