@@ -32,6 +32,7 @@ class Tunables:
     heartbeat_seconds: float
     poison_deaths: int
     worker_concurrency: int
+    worker_hands: int  # processes of each worker in which handlers run, one job each
     drain_seconds: float
     put_back_seconds: float
     connect_timeout_seconds: float

@@ -33,7 +33,9 @@ class PlatformGauges(Collector):
 
 
 def _depths() -> Iterator[Metric]:
-    depth = GaugeMetricFamily("queue_depth", "Jobs waiting in Redis, by lane and priority.", labels=["lane", "priority"])
+    depth = GaugeMetricFamily(
+        "queue_depth", "Jobs waiting in Redis, by lane and priority.", labels=["lane", "priority"]
+    )
     try:
         for lane in Lane:
             for priority, count in queue.depths(lane).items():

@@ -150,9 +150,7 @@ def _told(commands: Sequence[methodcaller]) -> bool:
     return True
 
 
-def take(
-    priorities: Sequence[str], *, limit: int, timeout_seconds: float, lane: Lane = Lane.MESSAGES
-) -> list[Waiting]:
+def take(priorities: Sequence[str], *, limit: int, timeout_seconds: float, lane: Lane = Lane.MESSAGES) -> list[Waiting]:
     """Wait for jobs of a lane, highest priority first; workers that wait longest are served first.
 
     Up to `limit` of one priority, or an empty list after `timeout_seconds` (< PATIENCE_SECONDS). Raises Away.

@@ -10,6 +10,7 @@ from msgspec import Struct
 from jobs.claims import Claim
 from jobs.states import Outcome, Reason, Resolution
 
+LONGEST_DETAIL = 500
 REFUSALS = frozenset({Outcome.TRANSIENT, Outcome.PERMANENT, Outcome.INVALID})
 
 
@@ -59,3 +60,11 @@ class Settlement(Struct, frozen=True):
             "code": self.code,
             "ms": round(self.took_seconds * 1000, 1),
         }
+
+
+def clean(text: str) -> str:
+    """Somebody else's words, fit for a row and a log: no control characters, no half characters, bounded."""
+    if text.isascii() and text.isprintable():
+        return text[:LONGEST_DETAIL]
+    whole = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(c if c.isprintable() else " " for c in whole)[:LONGEST_DETAIL]

@@ -43,9 +43,7 @@ def claim(ids: Collection[UUID], *, worker: UUID) -> list[Claim]:
 
 
 @move
-def claim_waiting(
-    priorities: Sequence[str], *, limit: int, worker: UUID, lane: Lane = Lane.MESSAGES
-) -> list[Claim]:
+def claim_waiting(priorities: Sequence[str], *, limit: int, worker: UUID, lane: Lane = Lane.MESSAGES) -> list[Claim]:
     """Take the oldest waiting jobs without asking Redis (I2)."""
     ids: list[UUID] = []
     for priority in priorities:

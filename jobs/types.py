@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import autodiscover_modules
@@ -14,6 +16,7 @@ from jobs.rules import Problem
 from jobs.states import Lane, OnUnknown, Priority
 
 MODULE = "job_types"  # of any Django app: imported when Django starts, as `admin` is
+Payload = TypeVar("Payload", bound=Struct)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
 
 
@@ -39,7 +42,8 @@ class JobType(Struct, frozen=True, kw_only=True):
     for all else that is wrong with one that stands at a path; `recipients` are whom it reaches.
 
     `priority`, `retry` and `on_unknown` are those of jobs that do not say otherwise; the installation's ON_UNKNOWN
-    comes before the type's.
+    comes before the type's. `may_be_repeated`: to do it twice harms nobody. If it does, what a handler left undone, by
+    an error that nobody foresaw or because it was killed at its limit, is an unknown, as with an email.
     """
 
     name: str
@@ -49,10 +53,52 @@ class JobType(Struct, frozen=True, kw_only=True):
     priority: Priority = Priority.DEFAULT
     retry: Retry = Retry()
     on_unknown: OnUnknown = OnUnknown.HOLD
-    lane: Lane = Lane.MESSAGES
+    handler: Handler | None = None  # without one a channel carries it
+    time_limit_seconds: float = 60.0  # of one attempt of the handler
+    may_be_repeated: bool = False
 
+    @property
+    def lane(self) -> Lane:
+        """A handler needs a process; a channel does not."""
+        return Lane.TASKS if self.handler else Lane.MESSAGES
+
+
+class RunningJob(Struct, Generic[Payload], frozen=True, kw_only=True):
+    """What a handler gets: a job, and how long it may take."""
+
+    id: UUID
+    type: str
+    payload: Payload
+    attempt: int  # from 1
+    max_attempts: int
+    correlation_id: str
+    idempotency_key: str  # the same on each attempt: hand it on, so that others do nothing twice either
+    deadline: datetime  # then its process is ended
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the deadline; negative after it."""
+        return (self.deadline - datetime.now(UTC)).total_seconds()
+
+
+Handler = Callable[[RunningJob[Any]], Any]
+H = TypeVar("H", bound=Handler)
 
 _types: dict[str, JobType] = {}
+
+
+def job_type(name: str, *, payload: type[Struct], **wishes: Any) -> Callable[[H], H]:
+    """Make a function the handler of a new type of job. `wishes` are fields of JobType.
+
+    It gets a RunningJob and may be async. What it returns, an object of JSON or None, becomes the job's `result`. To be
+    tried again it raises jobs.errors.Transient, perhaps with `retry_after` seconds; Permanent when that cannot help.
+    """
+
+    def register_with(handler: H) -> H:
+        register(JobType(name=name, payload=payload, handler=handler, **wishes))
+        return handler
+
+    return register_with
 
 
 def register(type: JobType) -> None:

@@ -64,6 +64,7 @@ INSTALLED_APPS = [
     *(_FOR_PAGES if _SHOWS_PAGES else []),
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    *env.names("JOB_APPS", [], help="Django apps, by their dotted names, that bring job types of their own."),
     "jobs",
     "workers",
     "scheduler",
@@ -269,6 +270,9 @@ SENDONCE: dict[str, Any] = {
     "poison_deaths": env.integer("POISON_DEATHS", 3, help="Workers a job may take down before it is set aside."),
     "worker_concurrency": env.integer(
         "WORKER_CONCURRENCY", 256, help="Deliveries under way at once per worker process."
+    ),
+    "worker_hands": env.integer(
+        "WORKER_HANDS", 8, help="Processes per worker process in which handlers of job types run, one job each."
     ),
     "drain_seconds": env.number("DRAIN_SECONDS", 20.0, help="Time to finish after SIGTERM, seconds."),
     "put_back_seconds": env.number("PUT_BACK_SECONDS", 1.0, help="Wait of a job whose key another job holds, seconds."),

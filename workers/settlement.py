@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from jobs import types
@@ -10,11 +9,9 @@ from jobs.backoff import wait_seconds
 from jobs.claims import Claim
 from jobs.conf import Tunables
 from jobs.errors import DeliveryError, Invalid, Permanent, Transient, Unanswered
-from jobs.settlements import Settlement
+from jobs.settlements import Settlement, clean
 from jobs.states import Outcome
 from workers.channels.base import Receipt
-
-LONGEST_DETAIL = 500
 
 
 def of_receipt(claim: Claim, receipt: Receipt, *, worker: UUID, marked: bool, took_seconds: float) -> Settlement:
@@ -28,22 +25,8 @@ def of_receipt(claim: Claim, receipt: Receipt, *, worker: UUID, marked: bool, to
         code=receipt.code,
         detail=clean(receipt.detail),
         took_seconds=took_seconds,
-        result=_result(receipt),
+        result=receipt.result,
     )
-
-
-def _result(receipt: Receipt) -> dict[str, Any]:
-    return {
-        "message_id": receipt.message_id,
-        "provider": receipt.provider,
-        "reply": {"code": receipt.code, "detail": clean(receipt.detail)},
-        "accepted": list(receipt.accepted),
-        "refused": [
-            {"address": refusal.address, "code": refusal.code, "detail": clean(refusal.detail)}
-            for refusal in receipt.refused
-        ],
-        **receipt.extra,
-    }
 
 
 def of_error(
@@ -90,11 +73,3 @@ def _outcome(error: BaseException | None, *, marked: bool) -> Outcome:
             return Outcome.UNKNOWN
         case _:
             return Outcome.UNKNOWN if marked else Outcome.TRANSIENT
-
-
-def clean(text: str) -> str:
-    """Somebody else's words, fit for a row and a log: no control characters, no half characters, bounded."""
-    if text.isascii() and text.isprintable():
-        return text[:LONGEST_DETAIL]
-    whole = text.encode("utf-8", "replace").decode("utf-8")
-    return "".join(c if c.isprintable() else " " for c in whole)[:LONGEST_DETAIL]

@@ -22,6 +22,7 @@ from jobs import queue, rescues, transitions
 from jobs.claims import Claim
 from jobs.conf import Tunables
 from jobs.database import is_away
+from jobs.states import Lane
 from workers import gate, quarantine
 from workers.adoption import Heir
 from workers.pulse import Pulse
@@ -41,11 +42,12 @@ SMALL_TAKE = 8  # jobs; a larger one has gathered already, and one that fills al
 LARGEST_SHARE = 0.5  # of all slots, in one take; other workers wait for the same bell
 REST_SECONDS = 0.5  # after PostgreSQL said nothing
 SWEEP_SECONDS = 5.0
+TAKERS = {Lane.MESSAGES: "taker", Lane.TASKS: "tasks_taker"}
 LONGEST_SILENCE_SECONDS = 5.0  # of the bell, before PostgreSQL is asked whether it should have rung
 
 
 class Taker:
-    """Runs in its own thread until stopped."""
+    """Runs in its own thread until stopped. Each lane has one; that of messages sweeps for both."""
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class Taker:
         pulse: Pulse,
         conf: Tunables,
         journals: Path,
+        lane: Lane = Lane.MESSAGES,
     ) -> None:
         self._worker = worker
         self._priorities = priorities
@@ -66,8 +69,10 @@ class Taker:
         self._hand_over = hand_over
         self._pulse = pulse
         self._conf = conf
-        self._heir = Heir(journals, tick=partial(pulse.tick, "taker"))
-        self._largest_take = max(1, round(slots.capacity * LARGEST_SHARE))
+        self._lane = lane
+        self.name = TAKERS[lane]
+        self._heir = Heir(journals, tick=partial(pulse.tick, self.name))
+        self._largest_take = max(1, round(slots.capacities[lane] * LARGEST_SHARE))
         self._stopping = threading.Event()
         self._sweep_at = 0.0
         self._gathers_until = 0.0
@@ -83,23 +88,25 @@ class Taker:
         try:
             with structlog.contextvars.bound_contextvars(worker_id=str(self._worker)):
                 while not self._stopping.is_set():
-                    self._pulse.tick("taker")
+                    self._pulse.tick(self.name)
                     self._step()
         finally:
-            self._pulse.forget("taker")  # a drain goes on without it, and so must the heartbeat
+            self._pulse.forget(self.name)  # a drain goes on without it, and so must the heartbeat
             connection.close()
 
     def _step(self) -> None:
         try:
-            if time.monotonic() >= self._sweep_at:
+            if self._lane is Lane.MESSAGES and time.monotonic() >= self._sweep_at:
                 self._sweep()
             self._stopping.wait(self._gathers_until - time.monotonic())
-            free = self._slots.wait_free(timeout=LISTEN_SECONDS)
+            free = self._slots.wait_free(timeout=LISTEN_SECONDS, lane=self._lane)
             if free > 0 and not self._stopping.is_set():
                 self._take(min(free, self._largest_take))
+            elif self._lane is Lane.TASKS:
+                self._pulse.progress(self.name)  # all hands are full, and each has a limit of time
         except DatabaseError as error:
             log.warning("postgres_away", error=type(error).__name__, exc_info=not is_away(error))
-            self._pulse.trouble("taker", f"PostgreSQL: {type(error).__name__}")
+            self._pulse.trouble(self.name, f"PostgreSQL: {type(error).__name__}")
             connection.close()
             self._sweep_at = 0.0  # an answer may have been lost: look for our own unknown claims (trace 6)
             self._ask_at = 0.0  # and ids that rang in vain: ask for what waits, and do not wait for the reconciler
@@ -110,7 +117,6 @@ class Taker:
         if claims:
             if self._is_brisk(len(claims)) and len(claims) < min(free, SMALL_TAKE):
                 self._gathers_until = time.monotonic() + GATHER_SECONDS
-            self._slots.hold(claims)
             self._let_in(claims)
 
     def _is_brisk(self, taken: int) -> bool:
@@ -129,12 +135,12 @@ class Taker:
     def _claim_by_bell(self, free: int) -> list[Claim]:
         listen_seconds = min(LISTEN_SECONDS, max(self._ask_at - time.monotonic(), SHORTEST_LISTEN_SECONDS))
         try:
-            waiting = queue.take(self._priorities, limit=free, timeout_seconds=listen_seconds)
+            waiting = queue.take(self._priorities, limit=free, timeout_seconds=listen_seconds, lane=self._lane)
         except queue.Away as error:
             log.warning("redis_away", error=type(error).__name__)
             self._redis_back_at = time.monotonic() + RETRY_SECONDS
             return []
-        self._pulse.progress("taker")
+        self._pulse.progress(self.name)
         if self._stopping.is_set():
             queue.push(waiting)  # somebody else's now
             return []
@@ -142,21 +148,30 @@ class Taker:
             return []
         if self._trusts_redis():
             self._ask_at = time.monotonic() + LONGEST_SILENCE_SECONDS
-        return transitions.claim([w.job_id for w in waiting], worker=self._worker)
+        return self._held(lambda: transitions.claim([w.job_id for w in waiting], worker=self._worker))
 
     def _claim_by_asking(self, free: int) -> list[Claim]:
         self._ask_at = time.monotonic() + (LONGEST_SILENCE_SECONDS if self._trusts_redis() else POLL_SECONDS)
-        claims = transitions.claim_waiting(self._priorities, limit=free, worker=self._worker)
-        self._pulse.progress("taker")
+        claims = self._held(
+            lambda: transitions.claim_waiting(self._priorities, limit=free, worker=self._worker, lane=self._lane)
+        )
+        self._pulse.progress(self.name)
         if not claims and time.monotonic() < self._redis_back_at:
             self._stopping.wait(POLL_SECONDS)
+        return claims
+
+    def _held(self, claim: Callable[[], list[Claim]]) -> list[Claim]:
+        """What this claims has its slots before anybody sweeps."""
+        with self._slots.claiming:
+            claims = claim()
+            self._slots.hold(claims, self._lane)
         return claims
 
     def _let_in(self, claims: list[Claim]) -> None:
         """Suspects one by one, then the others; who has not come through the gate when the way closes goes back."""
         ahead = {claim.token: claim for claim in claims}
         try:
-            for batch in quarantine.batches(claims, self._slots, self._pulse):
+            for batch in quarantine.batches(claims, self._slots, partial(self._pulse.tick, self.name)):
                 if self._stopping.is_set():
                     break
                 self._admit(batch)
@@ -174,11 +189,12 @@ class Taker:
     def _sweep(self) -> None:
         """Give back what PostgreSQL says is ours and we do not know, and settle what dead workers had been answered."""
         self._heir.adopt()
-        known = self._slots.tokens()  # first: only this thread adds to them, so what ends meanwhile is no surprise
-        unknown = rescues.own_running(self._worker) - known
+        with self._slots.claiming:  # nobody adds to them; they are asked first, so what ends meanwhile is no surprise
+            known = self._slots.tokens()
+            unknown = rescues.own_running(self._worker) - known
         if unknown:
             rescue = rescues.sweep(self._worker, unknown)
             queue.push(rescue.waiting)
             log.warning("own_claims_swept", queued=len(rescue.waiting), unknown=rescue.unknown)
         self._sweep_at = time.monotonic() + SWEEP_SECONDS
-        self._pulse.progress("taker")
+        self._pulse.progress(self.name)

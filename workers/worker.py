@@ -20,10 +20,12 @@ from uuid import UUID
 import structlog
 from uuid_utils.compat import uuid7
 
+from jobs import types
 from jobs.claims import Claim
 from jobs.conf import Tunables, tunables
 from jobs.database import fingerprint
 from jobs.postgres.base import while_waiting
+from jobs.states import Lane
 from workers import reports
 from workers.channels.base import Channel
 from workers.channels.registry import channels
@@ -33,7 +35,7 @@ from workers.journal import Journal
 from workers.pulse import Pulse
 from workers.recorder import IDLE_SECONDS, Recorder
 from workers.slots import Slots
-from workers.taker import SWEEP_SECONDS, Taker
+from workers.taker import SWEEP_SECONDS, TAKERS, Taker
 
 Over = asyncio.Future[None]  # done when a thread has ended
 
@@ -65,12 +67,17 @@ class Worker:
     ) -> None:
         """`channels` is asked for fresh ones once the loop runs."""
         conf = conf or tunables()
+        has_tasks = any(type.lane is Lane.TASKS for type in types.every())
         self.id: UUID = uuid7()  # new with every process: a restarted one must not beat for the dead (trace 6)
         self._conf = conf
+        lanes = [Lane.MESSAGES, *([Lane.TASKS] if has_tasks else [])]
         self.pulse = Pulse(
-            loop=TICK_SECONDS, taker=SWEEP_SECONDS, recorder=IDLE_SECONDS, heartbeat=conf.heartbeat_seconds
+            loop=TICK_SECONDS,
+            recorder=IDLE_SECONDS,
+            heartbeat=conf.heartbeat_seconds,
+            **{TAKERS[lane]: SWEEP_SECONDS for lane in lanes},
         )
-        self._slots = Slots(concurrency)
+        self._slots = Slots(concurrency, tasks=conf.worker_hands)
         journals = conf.journal_dir / fingerprint()
         self._journal = Journal(journals, self.id)
         self._recorder = Recorder(
@@ -82,16 +89,20 @@ class Worker:
             on_settled=reports.settled,
         )
         self._heartbeat = Heartbeat(worker=self.id, slots=self._slots, pulse=self.pulse, conf=conf)
-        self._taker = Taker(
-            worker=self.id,
-            priorities=priorities,
-            slots=self._slots,
-            recorder=self._recorder,
-            hand_over=self._hand_over,
-            pulse=self.pulse,
-            conf=conf,
-            journals=journals,
-        )
+        self._takers = [
+            Taker(
+                worker=self.id,
+                lane=lane,
+                priorities=priorities,
+                slots=self._slots,
+                recorder=self._recorder,
+                hand_over=self._hand_over,
+                pulse=self.pulse,
+                conf=conf,
+                journals=journals,
+            )
+            for lane in lanes
+        ]
         self._make_channels = channels
         self._trips: set[asyncio.Task[None]] = set()
         self._is_closed = False  # no trip sets out any more
@@ -123,10 +134,10 @@ class Worker:
         threads = [
             self._thread("recorder", self._recorder.run),
             self._thread("heartbeat", self._heartbeat.run),
-            self._thread("taker", self._taker.run),
+            *(self._thread(taker.name, taker.run) for taker in self._takers),
         ]
         ticking = asyncio.create_task(self._tick())
-        log.info("worker_started", worker_id=str(self.id), concurrency=self._slots.capacity)
+        log.info("worker_started", worker_id=str(self.id), concurrency=self._slots.capacities[Lane.MESSAGES])
         with contextlib.suppress(asyncio.CancelledError):  # the loop dies, and lets its tasks come to an end
             await self._stop.wait()
         await self._drain(*threads)
@@ -196,7 +207,7 @@ class Worker:
 
     # ── The end ───────────────────────────────────────────────────────────────────────────────
 
-    async def _drain(self, recorder: Over, heartbeat: Over, taker: Over) -> None:
+    async def _drain(self, recorder: Over, heartbeat: Over, *takers: Over) -> None:
         """Stop in the order in which work flows: take nothing, finish trips, record, fall silent."""
         deadline = self._loop.time() + self._conf.drain_seconds
         log.info("worker_draining", in_flight=len(self._slots))
@@ -204,10 +215,12 @@ class Worker:
         recorder = self._thread("recorder", self._recorder.run) if recorder.done() else recorder
         heartbeat = self._thread("heartbeat", self._heartbeat.run) if heartbeat.done() else heartbeat
         self._heartbeat.is_draining = True
-        self._taker.stop()
-        await self._patiently(taker, self._conf.drain_seconds)
+        for taker in self._takers:
+            taker.stop()
+        for over in takers:
+            await self._patiently(over, deadline - self._loop.time())
         await self._finish_trips(deadline)
-        await asyncio.wait([taker], timeout=HAND_BACK_SECONDS)  # what it took last goes back, too
+        await asyncio.wait(takers, timeout=HAND_BACK_SECONDS)  # what they took last goes back, too
         self._recorder.stop()
         await self._patiently(recorder, max(deadline - self._loop.time(), HAND_BACK_SECONDS))
         await asyncio.wait([recorder], timeout=HAND_BACK_SECONDS)

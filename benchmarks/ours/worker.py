@@ -72,7 +72,7 @@ class Nowhere:
         from workers.channels.base import Receipt
 
         self._tally.done()
-        return Receipt(provider=self.provider, code=250, detail="", message_id="")
+        return Receipt(provider=self.provider, code=None, detail="")
 
     async def close(self) -> None: ...
 

@@ -40,7 +40,10 @@ def test_what_waits_in_redis_is_counted_by_priority():
 
     told = scraped()
 
-    values = {name: told.get_sample_value("queue_depth", {"lane": "messages", "priority": name}) for name in ("high", "default", "low")}
+    values = {
+        name: told.get_sample_value("queue_depth", {"lane": "messages", "priority": name})
+        for name in ("high", "default", "low")
+    }
     assert values == {"high": 1, "default": 0, "low": 3}
 
 
@@ -51,7 +54,9 @@ def test_the_age_is_that_of_the_job_that_has_waited_longest():
 
     told = scraped()
 
-    assert told.get_sample_value("queue_oldest_age_seconds", {"lane": "messages", "priority": "low"}) == pytest.approx(90, abs=5)
+    assert told.get_sample_value("queue_oldest_age_seconds", {"lane": "messages", "priority": "low"}) == pytest.approx(
+        90, abs=5
+    )
     assert told.get_sample_value("queue_oldest_age_seconds", {"lane": "messages", "priority": "high"}) == 0
     assert told.get_sample_value("queue_oldest_age_seconds", {"lane": "messages", "priority": "default"}) == 0
 

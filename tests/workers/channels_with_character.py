@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 from jobs.claims import Claim
-from workers.channels.base import Receipt
+from workers.channels.base import MailReceipt
 
 
 class FakeLine:
@@ -21,11 +21,11 @@ class FakeLine:
     async def offer(self, parcel: Claim) -> None:
         await self.channel.on_offer()
 
-    async def commit(self) -> Receipt:
+    async def commit(self) -> MailReceipt:
         self.channel.dots.append(self.claim.job_id)
         await self.channel.on_dot()
         self.channel.outbox.append(self.claim.job_id)
-        return Receipt(
+        return MailReceipt(
             provider=self.provider,
             code=250,
             detail="2.0.0 Queued\0 as\r\n 1",

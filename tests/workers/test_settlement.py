@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs import settlements
 from jobs.claims import Claim
 from jobs.conf import tunables
 from jobs.errors import ClaimLost, DeliveryError, Invalid, Permanent, Transient, Unanswered
 from jobs.states import Outcome
 from workers import settlement
-from workers.channels.base import Receipt, Refusal
+from workers.channels.base import MailReceipt, Refusal
 
 WORKER = UUID(int=10)
 
@@ -86,14 +87,13 @@ def test_the_other_sides_time_is_a_floor():
 
 
 def test_a_receipt_says_who_took_it_and_who_was_refused():
-    receipt = Receipt(
+    receipt = MailReceipt(
         provider="main",
         code=250,
         detail="ok",
         message_id="<1@x>",
         accepted=("ann@example.org",),
         refused=(Refusal("bob@example.org", 550, "no\0pe"),),
-        extra={"queue_id": "A1"},
     )
 
     written = settlement.of_receipt(claim(), receipt, worker=WORKER, marked=True, took_seconds=0.5)
@@ -106,15 +106,14 @@ def test_a_receipt_says_who_took_it_and_who_was_refused():
         "reply": {"code": 250, "detail": "ok"},
         "accepted": ["ann@example.org"],
         "refused": [{"address": "bob@example.org", "code": 550, "detail": "no pe"}],
-        "queue_id": "A1",
     }
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=())))
 def test_whatever_they_say_fits_into_a_row_and_a_log(text):
-    cleaned = settlement.clean(text)
+    cleaned = settlements.clean(text)
 
     assert cleaned.isprintable() or not cleaned
-    assert len(cleaned) <= settlement.LONGEST_DETAIL
+    assert len(cleaned) <= settlements.LONGEST_DETAIL
     assert cleaned.encode().decode() == cleaned
-    assert settlement.clean(cleaned) == cleaned
+    assert settlements.clean(cleaned) == cleaned

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from jobs.claims import Claim
+from jobs.settlements import clean
 
 
 class Refusal(Struct, frozen=True):
@@ -34,12 +35,31 @@ class Receipt(Struct, frozen=True):
     """The other side's word that it has the message."""
 
     provider: str
-    code: int
-    detail: str  # the reply's text, sanitised, at most 500 characters
+    code: int | None
+    detail: str  # the reply's text
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What clients read as the job's result."""
+        return {"provider": self.provider, "reply": {"code": self.code, "detail": clean(self.detail)}}
+
+
+class MailReceipt(Receipt, frozen=True):
+    """A mail server's."""
+
     message_id: str
     accepted: tuple[str, ...] = ()
     refused: tuple[Refusal, ...] = ()
-    extra: dict[str, Any] = {}
+
+    @property
+    def result(self) -> dict[str, Any]:
+        refused = [{"address": one.address, "code": one.code, "detail": clean(one.detail)} for one in self.refused]
+        return {
+            "message_id": self.message_id,
+            **super().result,
+            "accepted": list(self.accepted),
+            "refused": refused,
+        }
 
 
 class Line(Protocol):

@@ -8,7 +8,7 @@ from jobs import errors
 from jobs.claims import Claim
 from jobs.conf import Tunables
 from workers.channels import letter
-from workers.channels.base import Receipt
+from workers.channels.base import MailReceipt
 from workers.channels.letter import Letter
 from workers.providers import Endpoint
 from workers.smtp_pool import Loan, Pool
@@ -36,10 +36,10 @@ class EmailLine:
         """Envelope and body without the final dot; whatever this raises, nothing was sent."""
         await self._loan.offer()
 
-    async def commit(self) -> Receipt:
+    async def commit(self) -> MailReceipt:
         """The dot and the answer to it; see Conversation.commit for what is raised when."""
         reply = await self._loan.commit()
-        return Receipt(
+        return MailReceipt(
             provider=self.provider,
             code=reply.code,
             detail=reply.detail,

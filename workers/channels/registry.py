@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
+from jobs import types
 from jobs.conf import tunables
 from workers.channels.base import Channel
 from workers.channels.email import EmailChannel
+from workers.channels.task import TaskChannel
+from workers.hands import Hands
 from workers.providers import endpoints
-
-KNOWN: Final = frozenset({"email", "welcome_email"})
 
 
 def channels() -> dict[str, Channel]:
@@ -17,5 +16,7 @@ def channels() -> dict[str, Channel]:
 
     Raises ImproperlyConfigured. Close each distinct channel once; closing twice does no harm.
     """
-    email = EmailChannel(endpoints(), tunables())
-    return {"email": email, "welcome_email": email}
+    conf = tunables()
+    email, hands = EmailChannel(endpoints(), conf), Hands(conf.worker_hands)
+    tasks = {type.name: TaskChannel(type, hands) for type in types.every() if type.handler}
+    return {"email": email, "welcome_email": email, **tasks}

@@ -84,7 +84,9 @@ BY_INDEX = {  # found by state: each by the index that was made for it
 }
 BY_STATUS = {"job_of_owner_by_status"}  # a skip scan over a few owners: it reads what stands there and no more
 LARGE_SHARE = {("policy_due", "a backlog")}  # a quarter of all jobs is unknown and is looked through
-OTHERS = re.compile("audit_.*|gauges|oldest_waiting|beat|leave")  # books and gauges may read whole tables; workers have a small one
+OTHERS = re.compile(
+    "audit_.*|gauges|oldest_waiting|beat|leave"
+)  # books and gauges may read whole tables; workers have a small one
 
 
 # ── The tables, in the shapes that mislead a planner ──────────────────────────────────────────

@@ -1,0 +1,88 @@
+"""Tasks: what a type's handler does, in a process of its own (`workers/hands.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from msgspec import Struct
+
+from jobs import payloads
+from jobs.claims import Claim
+from jobs.errors import DeliveryError, Permanent, Transient, Unanswered
+from jobs.types import JobType
+from workers.channels.base import Receipt
+from workers.hands import Died, Hands, TooLate
+from workers.tasks import Ending, Errand, How
+
+PROVIDER = "handler"
+
+
+class TaskReceipt(Receipt, frozen=True):
+    """What the handler returned."""
+
+    returned: dict[str, Any] = {}
+
+    @property
+    def result(self) -> dict[str, Any]:
+        return self.returned
+
+
+class TaskLine(Struct, frozen=True):
+    """A process's time, for one errand."""
+
+    hands: Hands
+    type: JobType
+    errand: Errand
+    provider: str = PROVIDER
+
+    async def offer(self, parcel: Errand) -> None:
+        """Nothing can be refused before it begins."""
+
+    async def commit(self) -> TaskReceipt:
+        """Have it done. Raises Transient and Permanent as the handler does; when nobody can know how far it came,
+        Transient if the type may be repeated, else Unanswered."""
+        try:
+            ending = await self.hands.carry_out(self.errand)
+        except TooLate:
+            raise self._doubt("It was ended at its time limit.", kind="time_limit") from None
+        except Died as error:
+            raise self._doubt(str(error), kind="handler_died") from None
+        return self._receipt(ending)
+
+    def _receipt(self, ending: Ending) -> TaskReceipt:
+        match ending.how:
+            case How.DONE:
+                return TaskReceipt(provider=PROVIDER, code=None, detail="", returned=ending.result)
+            case How.TRANSIENT:
+                raise Transient(ending.detail, kind=ending.kind, code=ending.code, retry_after=ending.retry_after)
+            case How.PERMANENT:
+                raise Permanent(ending.detail, kind=ending.kind, code=ending.code)
+            case How.LATE:
+                raise self._doubt("It was ended at its time limit.", kind="time_limit")
+            case How.FAILED:
+                raise self._doubt(ending.detail, kind="handler_failed")
+
+    def _doubt(self, detail: str, *, kind: str) -> DeliveryError:
+        return (Transient if self.type.may_be_repeated else Unanswered)(detail, kind=kind)
+
+
+class TaskChannel:
+    """All jobs of one type that has a handler."""
+
+    def __init__(self, type: JobType, hands: Hands) -> None:
+        self.may_be_repeated = type.may_be_repeated
+        self._type = type
+        self._hands = hands
+
+    def prepare(self, claim: Claim) -> Errand:
+        payloads.from_stored(claim.type, claim.payload)  # raises Invalid
+        return Errand.of(claim, limit_seconds=self._type.time_limit_seconds)
+
+    @asynccontextmanager
+    async def connect(self, parcel: Errand) -> AsyncIterator[TaskLine]:
+        yield TaskLine(self._hands, self._type, parcel)
+
+    async def close(self) -> None:
+        await self._hands.close()

@@ -1,0 +1,65 @@
+"""The processes in which handlers run, one job each.
+
+A handler is somebody else's code: it may block, spin, leak or crash. In a process of its own it does that to nobody
+else, and can be ended (docs/decisions/0010). The pool is Pebble's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+from concurrent.futures import TimeoutError as PoolTimeout
+
+import msgspec
+from pebble import ProcessExpired, ProcessPool
+
+from workers import tasks
+from workers.tasks import Ending, Errand
+
+GRACE_SECONDS = 1.0  # beyond its limit, for a handler that notices itself
+CLOSE_SECONDS = 5.0
+
+
+class TooLate(Exception):
+    """The errand took longer than it may, and its process was ended."""
+
+
+class Died(Exception):
+    """The process ended in the middle of the errand."""
+
+
+class Hands:
+    """Up to `count` processes, made when the first errand comes."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._pool: ProcessPool | None = None
+
+    async def carry_out(self, errand: Errand) -> Ending:
+        """Raises TooLate or Died. Who is cancelled while waiting ends the process."""
+        limit = errand.limit_seconds + GRACE_SECONDS
+        under_way = self._ready().schedule(tasks.carry_out, args=[msgspec.json.encode(errand)], timeout=limit)
+        try:
+            return msgspec.json.decode(await asyncio.wrap_future(under_way), type=Ending)
+        except PoolTimeout:
+            raise TooLate from None
+        except ProcessExpired as error:
+            raise Died(f"The handler's process ended with exit code {error.exitcode}.") from None
+
+    async def close(self) -> None:
+        """End them all, whatever they are doing."""
+        if self._pool is not None:
+            self._pool.stop()
+            await asyncio.to_thread(self._pool.join, CLOSE_SECONDS)
+            self._pool = None
+
+    def _ready(self) -> ProcessPool:
+        if self._pool is None:
+            self._pool = ProcessPool(
+                max_workers=self._count,
+                initializer=tasks.move_in,
+                initargs=[os.getpid()],
+                context=multiprocessing.get_context("spawn"),  # a fork would copy locks that our threads hold
+            )
+        return self._pool
