@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as PoolTimeout
 
 import msgspec
@@ -39,13 +40,16 @@ class Hands:
     async def carry_out(self, errand: Errand) -> Ending:
         """Raises TooLate or Died. Who is cancelled while waiting ends the process."""
         limit = errand.limit_seconds + GRACE_SECONDS
-        under_way = self._ready().schedule(tasks.carry_out, args=[msgspec.json.encode(errand)], timeout=limit)
+        under_way: Future[bytes] = self._ready().schedule(
+            tasks.carry_out, args=[msgspec.json.encode(errand)], timeout=limit
+        )
         try:
-            return msgspec.json.decode(await asyncio.wrap_future(under_way), type=Ending)
+            ending = await asyncio.wrap_future(under_way)
         except PoolTimeout:
             raise TooLate from None
         except ProcessExpired as error:
             raise Died(f"The handler's process ended with exit code {error.exitcode}.") from None
+        return msgspec.json.decode(ending, type=Ending)
 
     async def close(self) -> None:
         """End them all, whatever they are doing."""

@@ -18,5 +18,5 @@ def channels() -> dict[str, Channel]:
     """
     conf = tunables()
     email, hands = EmailChannel(endpoints(), conf), Hands(conf.worker_hands)
-    tasks = {type.name: TaskChannel(type, hands) for type in types.every() if type.handler}
+    tasks: dict[str, Channel] = {type.name: TaskChannel(type, hands) for type in types.every() if type.handler}
     return {"email": email, "welcome_email": email, **tasks}

@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from msgspec import Struct
-
 from jobs import payloads
 from jobs.claims import Claim
 from jobs.errors import DeliveryError, Permanent, Transient, Unanswered
@@ -29,13 +27,15 @@ class TaskReceipt(Receipt, frozen=True):
         return self.returned
 
 
-class TaskLine(Struct, frozen=True):
+class TaskLine:
     """A process's time, for one errand."""
 
-    hands: Hands
-    type: JobType
-    errand: Errand
-    provider: str = PROVIDER
+    provider = PROVIDER
+
+    def __init__(self, hands: Hands, type: JobType, errand: Errand) -> None:
+        self._hands = hands
+        self._type = type
+        self._errand = errand
 
     async def offer(self, parcel: Errand) -> None:
         """Nothing can be refused before it begins."""
@@ -44,7 +44,7 @@ class TaskLine(Struct, frozen=True):
         """Have it done. Raises Transient and Permanent as the handler does; when nobody can know how far it came,
         Transient if the type may be repeated, else Unanswered."""
         try:
-            ending = await self.hands.carry_out(self.errand)
+            ending = await self._hands.carry_out(self._errand)
         except TooLate:
             raise self._doubt("It was ended at its time limit.", kind="time_limit") from None
         except Died as error:
@@ -65,7 +65,7 @@ class TaskLine(Struct, frozen=True):
                 raise self._doubt(ending.detail, kind="handler_failed")
 
     def _doubt(self, detail: str, *, kind: str) -> DeliveryError:
-        return (Transient if self.type.may_be_repeated else Unanswered)(detail, kind=kind)
+        return (Transient if self._type.may_be_repeated else Unanswered)(detail, kind=kind)
 
 
 class TaskChannel:
