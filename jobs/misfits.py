@@ -1,7 +1,7 @@
 """Where a JSON value does not fit a msgspec shape: every place, by its exact path.
 
 msgspec itself stops at the first error and cannot name the key of a dict. This walk is only taken
-after msgspec has refused, so it may be slow; it knows the kinds of types that the shapes use.
+after msgspec has refused, so it may be slow; it knows the kinds of types that our own shapes use.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ def misfits(shape: type[Struct], raw: object, path: str) -> Iterator[Problem]:
 
 def _of_type(node: inspect.Type, raw: Any, path: str) -> Iterator[Problem]:
     options = _options(node)
+    if any(type(option) not in _PYTHON_TYPES for option in options):
+        return  # a kind that the walk does not know; msgspec's own words will do
     fitting = next((option for option in options if type(raw) in _PYTHON_TYPES[type(option)]), None)
     if fitting is None:
         wanted = " or ".join(_JSON_NAMES[_PYTHON_TYPES[type(option)][0]] for option in options)

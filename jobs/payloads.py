@@ -36,10 +36,10 @@ def read(type: JobType, raw: object, *, at: str = "payload") -> Struct:
     try:
         payload = msgspec.convert(raw, type.payload)
     except _UNREADABLE as error:
-        raise _refusal(misfits(type.payload, raw, at), at, str(error)) from None
+        raise _refusal(list(misfits(type.payload, raw, at)) or [_in_its_words(error, at)], at) from None
     problems = list(rules.storable(at, as_stored(payload))) or list(type.rules(payload, at))
     if problems:
-        raise _refusal(problems, at, "")
+        raise _refusal(problems, at)
     return payload
 
 
@@ -69,13 +69,17 @@ def schemas() -> dict[str, dict[str, Any]]:
     return components
 
 
-def _refusal(problems: Iterable[Problem], at: str, fallback: str) -> InvalidRequest:
+def _in_its_words(error: Exception, at: str) -> Problem:
+    """What msgspec says of kinds and bounds that the walk does not know: the first misfit, and its path."""
+    text, _, path = str(error).partition(" - at `$")
+    return f"{at}{path.rstrip('`')}", f"{text}."
+
+
+def _refusal(problems: Iterable[Problem], at: str) -> InvalidRequest:
     fields: dict[str, list[str]] = {}
     for path, message in problems:
-        messages = fields.setdefault(path.lstrip(".") or "payload", [])
+        messages = fields.setdefault(path.lstrip(".") or at or "payload", [])
         if message not in messages:
             messages.append(message)
-    # The walk and msgspec agree on what fits; should they ever not, the refusal still says something.
-    fields = fields or {at or "payload": [fallback]}
     first = next(iter(fields))
     return InvalidRequest(f"{first}: {fields[first][0]}", fields=fields)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Annotated, Literal
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from jobs import intake, requests, types
 from jobs.errors import InvalidRequest
@@ -15,6 +18,13 @@ from jobs.types import JobType, Retry
 
 class UserPayload(Struct, forbid_unknown_fields=True):
     user_id: int
+
+
+class OrderPayload(Struct, forbid_unknown_fields=True):
+    placed_at: datetime
+    size: Literal["small", "large"] = "small"
+    count: Annotated[int, Meta(ge=1)] = 1
+    lines: list[Annotated[str, Meta(min_length=1)]] = []
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +74,28 @@ def test_its_payload_is_read_at_the_door():
     with pytest.raises(InvalidRequest) as caught:
         requests.read({"type": "verification", "payload": {"user_id": "456", "usr": 1}})
     assert set(caught.value.fields) == {"payload.user_id", "payload.usr"}
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "says"),
+    [
+        ({"placed_at": "yesterday"}, "payload.placed_at", "Invalid RFC3339"),
+        ({"size": "huge"}, "payload.size", "Invalid enum value 'huge'"),
+        ({"count": 0}, "payload.count", ">= 1"),
+        ({"lines": ["a", ""]}, "payload.lines[1]", "length >= 1"),
+        ({"lines": "a"}, "payload.lines", "Give a list"),
+        ({"lne": []}, "payload.lne", "is not a field"),
+    ],
+)
+def test_a_payload_may_have_any_kind_that_msgspec_knows(change, path, says):
+    a_type(payload=OrderPayload)
+    body = {"placed_at": "2026-11-28T05:00:00Z"} | change
+
+    with pytest.raises(InvalidRequest) as caught:
+        requests.read({"type": "verification", "payload": body})
+
+    assert list(caught.value.fields) == [path]
+    assert says in caught.value.fields[path][0]
 
 
 def test_an_unknown_type_is_told_all_that_there_are():
