@@ -56,6 +56,13 @@ class Environment:
         """Separated by commas; white space around them and empty ones do not count."""
         return self._read("list", name, default, help, _split)
 
+    def pairs(self, name: str, default: list[str], *, example: str, help: str) -> dict[str, str]:
+        """Names of the form key=value. What does not fit is not shown: it may hold a password."""
+        pairs = [entry.partition("=") for entry in self.names(name, default, help=help)]
+        if not all(found for _, found, _ in pairs):
+            raise ImproperlyConfigured(f"{name}: an entry has no =. Example: {example}")
+        return {key.strip(): value.strip() for key, _, value in pairs}
+
     def database(self, name: str, default: str, *, help: str) -> dict[str, Any]:
         url = self.text(name, default, help=help)
         try:

@@ -204,15 +204,6 @@ DEFAULT_FROM_EMAIL = env.text(
     "DEFAULT_FROM_EMAIL", "Sendonce <no-reply@sendonce.example>", help="Sender of mails that name none."
 )
 
-
-def _pairs(name: str, default: list[str], *, example: str, help: str) -> dict[str, str]:
-    """A list of key=value. What does not fit is not shown: it may hold a password."""
-    pairs = [entry.partition("=") for entry in env.names(name, default, help=help)]
-    if not all(found for _, found, _ in pairs):
-        raise ImproperlyConfigured(f"{name}: an entry has no =. Example: {example}")
-    return {key.strip(): value.strip() for key, _, value in pairs}
-
-
 # ── Sendonce's own tunables, seen through jobs/conf.py ────────────────────────────────────────
 
 _inbox_dir = env.text("INBOX_DIR", "", help="Folder of the local inbox, shown at /inbox. Only in DEBUG.")
@@ -226,7 +217,7 @@ SENDONCE: dict[str, Any] = {
         "(the sentinels' own password: ?sentinel_password=…), redis+cluster://[user:pass@]host:port[,host:port…]. "
         "User and password URL-encoded.",
     ),
-    "email_providers": _pairs(
+    "email_providers": env.pairs(
         "EMAIL_PROVIDERS",
         ["local=smtp://127.0.0.1:1025"],
         example="main=smtp+tls://user:pass@host:587",
@@ -235,14 +226,14 @@ SENDONCE: dict[str, Any] = {
         "User and password URL-encoded; ?ca=/path/ca.pem trusts a private authority, ?connections=20 is the most that one "
         "worker process opens at once (64).",
     ),
-    "evidence_sources": _pairs(
+    "evidence_sources": env.pairs(
         "EVIDENCE_SOURCES",
         [],
         example="main=mailgun+https://api:KEY@api.mailgun.net/v3/mg.example.org",
         help="alias=URL list: where a provider of EMAIL_PROVIDERS can be asked whether it has a message (docs/unknowns.md). "
         "mailgun+https://api:KEY@api.mailgun.net/v3/DOMAIN, inbox+smtp://host:port (the local inbox).",
     ),
-    "on_unknown": _pairs(
+    "on_unknown": env.pairs(
         "ON_UNKNOWN",
         [],
         example="welcome_email=resend",

@@ -137,16 +137,15 @@ def test_suspects_set_out_one_at_a_time_and_before_the_others(a_taker, recorder,
 def test_each_suspect_is_a_sign_of_life_also_when_the_patience_is_over(monkeypatch):
     """All of them together may take longer than the watchdog waits."""
     monkeypatch.setattr("workers.quarantine.CALM_SECONDS", 0.0)
-    suspects, pulse, signs = [replace(build.gated(), deaths=1) for _ in range(3)], Pulse(), []
+    suspects, signs = [replace(build.gated(), deaths=1) for _ in range(3)], []
     slots = Slots(10)
     slots.hold([build.gated(), *suspects])  # the first is under way
-    monkeypatch.setattr(pulse, "tick", signs.append)
 
-    for number, (suspect,) in enumerate(quarantine.batches(suspects, slots, pulse)):
+    for number, (suspect,) in enumerate(quarantine.batches(suspects, slots, lambda: signs.append("tick"))):
         assert len(signs) == number
         slots.acquit([suspect.token])
 
-    assert signs == ["taker"] * 3
+    assert signs == ["tick"] * 3
 
 
 def test_a_suspect_waits_until_the_trips_under_way_are_over(a_taker, monkeypatch):
