@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,6 +63,18 @@ class Environment:
         if not all(found for _, found, _ in pairs):
             raise ImproperlyConfigured(f"{name}: an entry has no =. Example: {example}")
         return {key.strip(): value.strip() for key, _, value in pairs}
+
+    def packages(self, name: str, default: list[str], *, help: str) -> list[str]:
+        """Names, by which Python finds packages."""
+        names = self.names(name, default, help=help)
+        for package in names:
+            try:
+                is_there = find_spec(package) is not None
+            except (ImportError, ValueError):  # not even its parent, or no name
+                is_there = False
+            if not is_there:
+                raise ImproperlyConfigured(f"{name}: there is no package {package!r} here. Install it, or take it off.")
+        return names
 
     def database(self, name: str, default: str, *, help: str) -> dict[str, Any]:
         url = self.text(name, default, help=help)

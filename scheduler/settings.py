@@ -64,7 +64,7 @@ INSTALLED_APPS = [
     *(_FOR_PAGES if _SHOWS_PAGES else []),
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    *env.names("JOB_APPS", [], help="Django apps, by their dotted names, that bring job types of their own."),
+    *env.packages("JOB_APPS", [], help="Django apps, by their dotted names, that bring job types of their own."),
     "jobs",
     "workers",
     "scheduler",

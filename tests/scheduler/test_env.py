@@ -100,6 +100,15 @@ def test_lists_forgive_empty_entries() -> None:
     assert Environment({"HOSTS": " a , b "}).names("HOSTS", [], help="…") == ["a", "b"]
 
 
+def test_a_package_that_is_not_there_is_named() -> None:
+    found = Environment({"APPS": "tests.shop, jobs"})
+
+    assert found.packages("APPS", [], help="Apps.") == ["tests.shop", "jobs"]
+    for missing in ("tests.shopp", "no_such_package.at_all", "a..b", "."):
+        with pytest.raises(ImproperlyConfigured, match="APPS: there is no package"):
+            Environment({"APPS": missing}).packages("APPS", [], help="Apps.")
+
+
 def test_every_reading_is_remembered_in_order_with_its_default_as_text() -> None:
     source = Environment({"B": "2"})
     source.names("A", ["x", "y"], help="First.")
