@@ -22,6 +22,7 @@ class Tunables:
     on_unknown: dict[str, str]  # type of job → policy, where it is not `hold`
     allowed_senders: tuple[str, ...]  # addresses or @domains that `from` may name
     signup_open: bool
+    demo_services: tuple[str, ...]  # URLs of the two that the demo's types ask
     inbox_dir: Path | None  # where the local inbox keeps what it received
     journal_dir: Path  # where workers keep answers until PostgreSQL has them
     max_attempts: int

@@ -33,6 +33,8 @@ def read(type: JobType, raw: object, *, at: str = "payload") -> Struct:
     where `raw` stood in the request, "" for the request itself. All errors of one kind come
     together: those of the shape first, then those of the rules.
     """
+    if type.from_text and isinstance(raw, str):
+        raw = {type.from_text: raw}
     try:
         payload = msgspec.convert(raw, type.payload)
     except _UNREADABLE as error:

@@ -15,11 +15,10 @@ from jobs import payloads, types
 from jobs.conf import Tunables, tunables
 from jobs.errors import InvalidRequest
 from jobs.states import OnUnknown, Priority
-from jobs.types import JobType
+from jobs.types import MOST_ATTEMPTS, JobType
 
 MAX_KEY = 255
 LONGEST_DELAY_SECONDS = 366 * 24 * 3600.0
-MOST_ATTEMPTS = 50
 
 
 Key = Annotated[str | None, Meta(extra_json_schema={"minLength": 1, "maxLength": MAX_KEY})]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+import msgspec
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import autodiscover_modules
 from msgspec import Struct
@@ -15,6 +16,7 @@ from msgspec import Struct
 from jobs.rules import Problem
 from jobs.states import Lane, OnUnknown, Priority
 
+MOST_ATTEMPTS = 50
 MODULE = "job_types"  # of any Django app: imported when Django starts, as `admin` is
 Payload = TypeVar("Payload", bound=Struct)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
@@ -56,6 +58,7 @@ class JobType(Struct, frozen=True, kw_only=True):
     handler: Handler | None = None  # without one a channel carries it
     time_limit_seconds: float = 60.0  # of one attempt of the handler
     may_be_repeated: bool = False
+    from_text: str | None = None  # the field that is meant when the payload is plain text
 
     @property
     def lane(self) -> Lane:
@@ -102,10 +105,12 @@ def job_type(name: str, *, payload: type[Struct], **wishes: Any) -> Callable[[H]
 
 
 def register(type: JobType) -> None:
-    """Raises ImproperlyConfigured for a name that is taken or that no name can be, and for a payload's shape that
-    another has the name of: both would be one in the OpenAPI document."""
+    """Raises ImproperlyConfigured for a name that is taken or that no name can be, for wishes that make no sense, and for
+    a payload's shape that another has the name of: both would be one in the OpenAPI document."""
     if not _NAME.fullmatch(type.name):
         raise ImproperlyConfigured(f"Job type {type.name!r}: 1 to 100 of a-z, 0-9, `_`, `.` and `-`, not first a sign.")
+    for wrong in _misgivings(type):
+        raise ImproperlyConfigured(f"Job type {type.name!r}: {wrong}")
     if type.name in _types:
         raise ImproperlyConfigured(f"There are two job types {type.name!r}; the names are shared by all apps.")
     for other in _types.values():
@@ -115,6 +120,20 @@ def register(type: JobType) -> None:
                 f"{type.payload.__name__}; rename one."
             )
     _types[type.name] = type
+
+
+def _misgivings(type: JobType) -> Iterator[str]:
+    fields = {field.encode_name for field in msgspec.structs.fields(type.payload)}
+    if type.from_text is not None and type.from_text not in fields:
+        yield f"from_text names {type.from_text!r}, which is no field of {type.payload.__name__}."
+    if not 0 < type.time_limit_seconds < float("inf"):
+        yield f"time_limit_seconds is {type.time_limit_seconds}; give a number of seconds above 0."
+    if type.retry.attempts is not None and not 1 <= type.retry.attempts <= MOST_ATTEMPTS:
+        yield f"retry.attempts is {type.retry.attempts}; give 1 to {MOST_ATTEMPTS}."
+    for name in ("base_seconds", "cap_seconds"):
+        seconds = getattr(type.retry, name)
+        if seconds is not None and not 0 <= seconds < float("inf"):
+            yield f"retry.{name} is {seconds}; give a number of seconds, 0 or more."
 
 
 def find(name: object) -> JobType | None:

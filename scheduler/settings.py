@@ -243,6 +243,9 @@ SENDONCE: dict[str, Any] = {
         env.names("ALLOWED_SENDERS", [], help="What `from` may name beside DEFAULT_FROM_EMAIL: addresses and @domains.")
     ),
     "signup_open": env.flag("SIGNUP_OPEN", False, help="Whether anyone may POST /signup."),
+    "demo_services": tuple(
+        env.names("DEMO_SERVICES", [], help="URLs of the two services that the demo's types of job ask; by make run.")
+    ),
     "inbox_dir": Path(_inbox_dir) if _inbox_dir and DEBUG else None,
     "journal_dir": Path(
         env.text(

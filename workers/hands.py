@@ -20,6 +20,7 @@ from workers.tasks import Ending, Errand
 
 GRACE_SECONDS = 1.0  # beyond its limit, for a handler that notices itself
 CLOSE_SECONDS = 5.0
+PRELOADED = "workers.hand"
 
 
 class TooLate(Exception):
@@ -60,10 +61,10 @@ class Hands:
 
     def _ready(self) -> ProcessPool:
         if self._pool is None:
+            # Forked by a process that has Django and no threads: a fork of our own would copy locks that ours hold.
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload([PRELOADED])
             self._pool = ProcessPool(
-                max_workers=self._count,
-                initializer=tasks.move_in,
-                initargs=[os.getpid()],
-                context=multiprocessing.get_context("spawn"),  # a fork would copy locks that our threads hold
+                max_workers=self._count, initializer=tasks.move_in, initargs=[os.getpid()], context=context
             )
         return self._pool

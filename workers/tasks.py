@@ -17,6 +17,7 @@ from uuid import UUID
 import django
 import msgspec
 import structlog
+from django.apps import apps
 from msgspec import Struct
 
 from jobs.claims import Claim
@@ -78,7 +79,8 @@ class Ending(Struct, frozen=True, kw_only=True):
 
 def move_in(parent: int) -> None:
     """Once, before the first errand. A process whose worker was killed has nobody to answer to, and ends."""
-    django.setup()
+    if not apps.ready:
+        django.setup()
     threading.Thread(target=_follow, args=[parent], name="follow-parent", daemon=True).start()
 
 

@@ -74,7 +74,9 @@ def _new_jobs(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     typed, nested, named = [], [], []
     for type_ in types.every():
         component = type_.payload.__name__
-        payload = {"$ref": REF.format(name=component)}
+        payload: dict[str, Any] = {"$ref": REF.format(name=component)}
+        if type_.from_text:
+            payload = {"anyOf": [payload, {"type": "string", "description": f"Stands for `{type_.from_text}`."}]}
         typed.append(_job({"type": {"const": type_.name}, "payload": payload}, options))
         named.append(_job({"name": {"const": type_.name}, "payload": payload}, options))
         nested.append(_job({"payload": _with_type(shapes_of_types[component], type_.name)}, options))

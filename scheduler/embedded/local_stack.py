@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from scheduler.embedded.child import CannotStart, Child, hold_until_all_ended, is_port_free, wait_for
+from scheduler.embedded.child import CannotStart, Child, free_port, hold_until_all_ended, is_port_free, wait_for
 from scheduler.embedded.inbox_folder import Inbox
 from scheduler.embedded.local_ground import (
     Asked,
@@ -36,6 +36,7 @@ DEFAULT_WORKERS = 1
 DRAIN_SECONDS = 25.0  # the worker's own 20 and a little
 SAME_SIGNAL_SECONDS = 0.5  # make passes SIGTERM on to us, who had it already: that is no second one
 DEMO_PASSWORD = "demo_password"
+DEMO_APP = "scheduler.embedded.demo"
 ACCIDENT_SECONDS = 10.0  # what ends by itself sooner after its start would end again
 # The words of PostgreSQL, the field of our own lines, the end of a traceback, the mark of Valkey.
 LOUD = re.compile(r"\b(WARNING|ERROR|CRITICAL|FATAL|PANIC)\b|\"level\": ?\"(warning|error|critical)\"|Error: | # ")
@@ -104,6 +105,7 @@ class LocalStack:
         self._start_postgres()
         self._start_redis()
         self._start_inbox()
+        self._start_demo()
         with self._step("Migrations and demo user"):
             self._prepare()
         with self._step(f"API, {self.options.workers} worker process(es), scheduler"):
@@ -226,6 +228,18 @@ class LocalStack:
             child.wait_until(lambda: not is_port_free(port), within=20.0, watch=self.watch)
         self.env |= {"EMAIL_PROVIDERS": f"local=smtp://127.0.0.1:{port}", "INBOX_DIR": str(self.inbox.folder)}
         self.env["EVIDENCE_SOURCES"] = f"local=inbox+smtp://127.0.0.1:{port}"
+
+    def _start_demo(self) -> None:
+        """Types of job to play with, and the two services that some of them ask."""
+        ports = [free_port(), free_port()]
+        child = self._python("demo", "-m", "scheduler.embedded.demo.services", "--ports", *map(str, ports), rank=1)
+        with self._step("Services of the demo"):
+            child.start()
+            self._watched.append(child)
+            self._stops.append(("services of the demo", lambda: child.stop(within=5.0, hurry=self._is_hurried)))
+            child.wait_until(lambda: not any(map(is_port_free, ports)), within=20.0, watch=self.watch)
+        self.env["DEMO_SERVICES"] = ",".join(f"http://127.0.0.1:{port}" for port in ports)
+        self.env["JOB_APPS"] = ",".join(filter(None, [os.environ.get("JOB_APPS"), DEMO_APP]))
 
     def _prepare(self) -> None:
         kept_secret(self.data, DEMO_PASSWORD, 12)

@@ -13,6 +13,7 @@ import redis
 from jobs import queue
 from jobs.claims import Claim, OwnKey, Waiting
 from jobs.conf import tunables
+from jobs.states import Lane
 from tests.conftest import until
 
 pytestmark = pytest.mark.usefixtures("no_thread_stays")
@@ -68,6 +69,16 @@ def test_the_priorities_named_first_are_served_first_and_others_not_at_all(bell)
 
     assert taken == [[low], [high], []]
     assert queue.depths() == {"high": 0, "default": 1, "low": 0}
+
+
+def test_each_lane_has_lists_of_its_own(bell):
+    message, task = waiting("default")[0], Waiting(uuid4(), "default", Lane.TASKS)
+    queue.push([message, task])
+
+    assert queue.depths() == queue.depths(Lane.TASKS) == {"high": 0, "default": 1, "low": 0}
+    assert queue.head("default", limit=9, lane=Lane.TASKS) == [task.job_id]
+    assert queue.take(ALL, limit=9, timeout_seconds=0.1, lane=Lane.TASKS) == [task]
+    assert queue.take(ALL, limit=9, timeout_seconds=0.1) == [message]
 
 
 def test_nothing_to_push_is_nothing_to_say(bell):

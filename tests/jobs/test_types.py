@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from msgspec import Meta, Struct
 
 from jobs import intake, requests, types
+from jobs.api import components
 from jobs.errors import InvalidRequest
 from jobs.models import Job
 from jobs.states import OnUnknown, Priority
@@ -50,6 +51,23 @@ def test_a_type_is_found_by_its_name():
 def test_a_name_that_no_name_can_be_is_refused(name):
     with pytest.raises(ImproperlyConfigured, match="1 to 100 of a-z"):
         a_type(name=name)
+
+
+@pytest.mark.parametrize(
+    ("wish", "says"),
+    [
+        ({"from_text": "usr"}, "'usr', which is no field of UserPayload"),
+        ({"time_limit_seconds": 0}, "above 0"),
+        ({"time_limit_seconds": float("inf")}, "above 0"),
+        ({"retry": Retry(attempts=0)}, "1 to 50"),
+        ({"retry": Retry(attempts=51)}, "1 to 50"),
+        ({"retry": Retry(base_seconds=-1.0)}, "retry.base_seconds"),
+        ({"retry": Retry(cap_seconds=float("nan"))}, "retry.cap_seconds"),
+    ],
+)
+def test_a_wish_that_makes_no_sense_is_refused_when_it_is_registered(wish, says):
+    with pytest.raises(ImproperlyConfigured, match=f"Job type 'verification': .*{says}"):
+        a_type(**wish)
 
 
 def test_a_name_is_taken_once():
@@ -96,6 +114,28 @@ def test_a_payload_may_have_any_kind_that_msgspec_knows(change, path, says):
 
     assert list(caught.value.fields) == [path]
     assert says in caught.value.fields[path][0]
+
+
+def test_plain_text_may_stand_for_one_field():
+    a_type(payload=OrderPayload, from_text="placed_at")
+
+    request = requests.read({"name": "verification", "payload": "2026-11-28T05:00:00Z"})
+
+    assert request.payload["placed_at"] == "2026-11-28T05:00:00Z"
+    with pytest.raises(InvalidRequest, match=r"payload.placed_at"):
+        requests.read({"name": "verification", "payload": "yesterday"})
+
+
+def test_it_stands_in_the_openapi_document():
+    a_type(from_text="user_id")
+
+    found = components.schemas()
+
+    assert found["UserPayload"]["required"] == ["user_id"]
+    (typed,) = [
+        job for job in found["NewJob"]["anyOf"] if job["properties"].get("type", {}).get("const") == "verification"
+    ]
+    assert {"type": "string", "description": "Stands for `user_id`."} in typed["properties"]["payload"]["anyOf"]
 
 
 def test_an_unknown_type_is_told_all_that_there_are():

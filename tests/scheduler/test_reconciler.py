@@ -7,6 +7,7 @@ import pytest
 from jobs import queue, transitions
 from jobs.claims import Waiting
 from jobs.models import Job
+from jobs.states import Lane
 from scheduler.loops import reconciler as module
 from scheduler.loops.reconciler import Reconciler
 from tests.jobs.transitions import builders as build
@@ -118,3 +119,15 @@ def test_without_redis_nothing_moves(own_redis):
     assert Reconciler().run_once(0.0) == {"pushed_again": 0}
 
     assert Job.objects.get(pk=lost).pushed_at == before, "else it would be found only later"
+
+
+def test_each_lane_is_mended_by_its_own_list():
+    """A list of messages that moves says nothing about lost tasks."""
+    task = build.a_job(lane="tasks")
+    build.set_job(task, pushed_at=build.ago(60))
+    waiting(90, is_in_redis=True)
+
+    counts = Reconciler().run_once(0.0)
+
+    assert counts == {"pushed_again": 1}
+    assert queue.head("default", limit=9, lane=Lane.TASKS) == [task]

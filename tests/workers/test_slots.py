@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from jobs.claims import Claim
+from jobs.states import Lane
 from tests.conftest import until
 from workers import slots as module
 from workers.slots import Slots
@@ -143,3 +144,17 @@ def test_many_threads_lose_no_count():
         thread.join()
 
     assert (len(slots), slots.completed) == (0, 800)
+
+
+def test_lanes_do_not_take_each_others_slots():
+    slots = Slots(2, tasks=1)
+    slots.hold(claims(1), Lane.TASKS)
+
+    assert slots.wait_free(timeout=0, lane=Lane.TASKS) == 0
+    assert slots.wait_free(timeout=0) == 2
+    slots.hold(claims(2, 3))
+    slots.free([1])
+
+    assert slots.wait_free(timeout=0, lane=Lane.TASKS) == 1
+    assert slots.wait_free(timeout=0) == 0
+    assert (len(slots), slots.tokens(), slots.completed) == (2, {2, 3}, 1)

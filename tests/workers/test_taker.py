@@ -13,7 +13,7 @@ from jobs import queue, transitions
 from jobs.claims import Waiting
 from jobs.conf import tunables
 from jobs.models import Job
-from jobs.states import Priority
+from jobs.states import Lane, Priority
 from tests.conftest import until
 from tests.jobs.transitions import builders as build
 from workers import gate, quarantine
@@ -26,8 +26,8 @@ ME = build.WORKER
 
 
 class RunningTaker(Taker):
-    def __init__(self, recorder, *, capacity: int = 10) -> None:
-        self.handed_over, self.slots, self.pulse = [], Slots(capacity), Pulse()
+    def __init__(self, recorder, *, capacity: int = 10, lane: Lane = Lane.MESSAGES) -> None:
+        self.handed_over, self.slots, self.pulse = [], Slots(capacity, tasks=capacity), Pulse()
         recorder._on_over = self.slots.free
         recorder._on_acquitted = self.slots.acquit
         super().__init__(
@@ -39,6 +39,7 @@ class RunningTaker(Taker):
             pulse=self.pulse,
             conf=tunables(),
             journals=recorder.journals,
+            lane=lane,
         )
         self.thread = threading.Thread(target=self.run, name="taker")
 
@@ -70,9 +71,9 @@ def a_taker(recorder, monkeypatch):
         taker.finish()
 
 
-def rung(priority="default", **columns):
-    job_id = build.a_job(priority=priority, **columns)
-    assert queue.push([Waiting(job_id, priority)])
+def rung(priority="default", lane=Lane.MESSAGES, **columns):
+    job_id = build.a_job(priority=priority, lane=lane.value, **columns)
+    assert queue.push([Waiting(job_id, priority, lane)])
     return job_id
 
 
@@ -520,3 +521,59 @@ def test_what_was_claimed_when_the_gate_could_not_be_asked_goes_back_for_free(a_
     until(lambda: len(taker.slots) == 0)
     assert Job.objects.get(pk=job_id).attempts == 0
     assert taker.handed_over == []
+
+
+# ── Lanes ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_taker_takes_what_waits_in_its_lane_and_no_more_than_there_are_hands(a_taker):
+    rung()
+    tasks = [rung(lane=Lane.TASKS) for _ in range(3)]
+    taker = a_taker(lane=Lane.TASKS, capacity=2)
+    taker.start()
+
+    until(lambda: taker.jobs() == tasks[:2])
+    taker.slots.free([taker.handed_over[0].token])
+
+    until(lambda: taker.jobs() == tasks)
+    assert queue.depths()["default"] == 1
+
+
+def test_without_redis_it_asks_for_its_lane_only(a_taker, monkeypatch):
+    build.a_job()
+    task = build.a_job(lane="tasks")
+    taker = a_taker(lane=Lane.TASKS)
+    monkeypatch.setattr(taker, "_hears_the_bell", lambda: False)
+    taker.start()
+
+    until(lambda: taker.jobs() == [task])
+
+
+def test_a_taker_whose_hands_are_full_makes_progress_all_the_same(a_taker):
+    taker = a_taker(lane=Lane.TASKS, capacity=1)
+    taker.slots.hold([build.gated()], Lane.TASKS)
+    taker.start()
+
+    until(lambda: taker.pulse._parts.get("tasks_taker") and taker.pulse._parts["tasks_taker"].progress_at)
+
+
+def test_what_another_lane_has_just_claimed_is_not_swept(a_taker, monkeypatch):
+    """Between a claim and its slot nobody looks for claims that are not known."""
+    taker, claimed, go_on = a_taker(lane=Lane.TASKS), threading.Event(), threading.Event()
+    sweeper = a_taker()
+    sweeper.slots = sweeper._slots = taker.slots
+    claim = transitions.claim
+    monkeypatch.setattr(
+        transitions, "claim", lambda *args, **kwargs: (claim(*args, **kwargs), claimed.set(), go_on.wait(30))[0]
+    )
+    task = rung(lane=Lane.TASKS)
+    taker.start()
+    assert claimed.wait(30)
+
+    sweep = threading.Thread(target=sweeper._sweep, name="sweep")
+    sweep.start()
+    go_on.set()
+    sweep.join(30)
+
+    until(lambda: taker.jobs() == [task])
+    assert build.where(task)[0] == "running"

@@ -122,10 +122,12 @@ class LocalRun:
     def curl_lines(self, trip: Trip | None) -> list[str]:
         base, auth = self.stack.base_url, '-H "Authorization: Bearer $TOKEN"'
         body = """-H 'Content-Type: application/json' -d '{"email": "bob@example.org", "name": "Bob"}'"""
+        ekyc = """-H 'X-Correlation-ID: job-123' -d '{"type":"ekyc-verification","payload":{"user_id":456}}'"""
         look = f"curl -s {base}/jobs/{trip.job_id} {auth}" if trip else f"curl -s {base}/jobs {auth}"
         return [
             f"TOKEN={self.api.token}",
             f"curl -s {base}/addJob {auth} {body}",
+            f"curl -s {base}/jobs {auth} {ekyc}",
             look,
             f"curl -s {base}/failedJobs {auth}",
             f"curl -s {base}/workers {auth}",
