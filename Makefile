@@ -7,7 +7,7 @@ RUN_OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(SMTP_PORT),--smtp-port $(SMTP_
 	$(if $(WORKERS),--workers $(WORKERS)) $(if $(METRICS_PORT),--metrics-port $(METRICS_PORT)) $(if $(DATA),--data '$(DATA)') $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run audit torture soak bench bench-quick test test-fast lint clean
+.PHONY: help run audit torture soak bench bench-quick load test test-fast lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,11 @@ bench:  ## measure beside Celery, Dramatiq, pgqueuer, Procrastinate and stock DR
 
 bench-quick:  ## the same in three minutes: enough to see a change
 	@$(MAKE) --no-print-directory bench ARGS='--quick $(ARGS)'
+
+load:  ## post jobs to a running Sendonce and tell what became of them (ARGS='--user demo --password … --scenario burst')
+	@$(INSTALL) requirements-local.txt
+	@$(INSTALL) benchmarks/load/requirements.txt .local/load
+	@exec .local/load/bin/python -m benchmarks.load $(ARGS)
 
 test:  ## all tests, on servers of their own (ARGS='-k gate' picks some)
 	@$(INSTALL) requirements-dev.txt

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ import redis
 from django.db import connection
 from prometheus_client import REGISTRY
 
-from jobs import conf, queue
+from jobs import conf, queue, types
 from jobs.audit import audit
 from jobs.outage import Outage
 from scheduler.embedded.redis import EmbeddedRedis
@@ -39,6 +41,15 @@ def tunables(settings: Any) -> Iterator[Callable[..., conf.Tunables]]:
 
     yield change
     conf.tunables.cache_clear()
+
+
+def add_types(patch: pytest.MonkeyPatch, module: str) -> None:
+    """Beside our own types of job there are, for as long as the patch lasts, those of this module of an app."""
+    patch.setattr(types, "_types", {name: types._types[name] for name in ("email", "welcome_email")})
+    if module in sys.modules:
+        importlib.reload(sys.modules[module])
+    else:
+        importlib.import_module(module)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from jobs import types
 from jobs.claims import Claim
 from jobs.errors import Invalid, Permanent, Transient, Unanswered
-from tests.conftest import until
+from tests.conftest import add_types, until
 from tests.workers.test_settlement import claim as a_claim
 from workers.channels.task import TaskChannel
 from workers.hands import Hands
@@ -27,9 +27,7 @@ def shop() -> Iterator[None]:
     """The types of tests.shop are known here and in the processes of handlers."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JOB_APPS", "tests.shop")
-        patch.setattr(types, "_types", dict(types._types))
-        from tests.shop import job_types  # noqa: F401 - registers itself
-
+        add_types(patch, "tests.shop.job_types")
         yield
 
 
