@@ -11,12 +11,15 @@ import multiprocessing
 import os
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as PoolTimeout
+from typing import TYPE_CHECKING
 
 import msgspec
-from pebble import ProcessExpired, ProcessPool
 
 from workers import tasks
 from workers.tasks import Ending, Errand
+
+if TYPE_CHECKING:  # else loaded by who has an errand: most workers never have one
+    from pebble import ProcessPool
 
 GRACE_SECONDS = 1.0  # beyond its limit, for a handler that notices itself
 CLOSE_SECONDS = 5.0
@@ -40,6 +43,8 @@ class Hands:
 
     async def carry_out(self, errand: Errand) -> Ending:
         """Raises TooLate or Died. Who is cancelled while waiting ends the process."""
+        from pebble import ProcessExpired
+
         limit = errand.limit_seconds + GRACE_SECONDS
         under_way: Future[bytes] = self._ready().schedule(
             tasks.carry_out, args=[msgspec.json.encode(errand)], timeout=limit
@@ -61,6 +66,8 @@ class Hands:
 
     def _ready(self) -> ProcessPool:
         if self._pool is None:
+            from pebble import ProcessPool
+
             # Forked by a process that has Django and no threads: a fork of our own would copy locks that ours hold.
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload([PRELOADED])
