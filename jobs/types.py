@@ -105,8 +105,8 @@ def job_type(name: str, *, payload: type[Struct], **wishes: Any) -> Callable[[H]
 
 
 def register(type: JobType) -> None:
-    """Raises ImproperlyConfigured for a name that is taken or that no name can be, for wishes that make no sense, and for
-    a payload's shape that another has the name of: both would be one in the OpenAPI document."""
+    """Raises ImproperlyConfigured for a name that is taken or that no name can be, for wishes that make no sense, and
+    for a payload's shape that another has the name of: both would be one in the OpenAPI document."""
     if not _NAME.fullmatch(type.name):
         raise ImproperlyConfigured(f"Job type {type.name!r}: 1 to 100 of a-z, 0-9, `_`, `.` and `-`, not first a sign.")
     for wrong in _misgivings(type):

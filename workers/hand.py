@@ -1,4 +1,4 @@
-"""Imported by the process from which handlers' processes are forked (multiprocessing's forkserver): all share one Django."""
+"""Imported by the fork server of the processes in which handlers run: all of them share its Django."""
 
 import django
 

@@ -11,8 +11,8 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class Scenario:
-    """`per_second` requests in all, from as many clients as `clients`; with `burst` (seconds on, seconds off) only while
-    it is on. `bulk` jobs go into one request, to POST /jobs/batch."""
+    """`per_second` requests in all, from so many `clients`; with `burst` (seconds on, seconds off) only while it is on.
+    `bulk` jobs go into one request, to POST /jobs/batch."""
 
     what: str
     job: Callable[[int], Body]

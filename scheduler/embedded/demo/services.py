@@ -25,7 +25,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+    def do_GET(self) -> None:
         _, _, rest = self.path.partition("/")
         what, _, user = rest.partition("/")
         status = PLAYED.get(user, 200) if what in ANSWERS and user.isdecimal() else 404
