@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
@@ -570,7 +570,11 @@ def test_what_another_lane_has_just_claimed_is_not_swept(a_taker, monkeypatch):
     taker.start()
     assert claimed.wait(30)
 
-    sweep = threading.Thread(target=sweeper._sweep, name="sweep")
+    def look() -> None:
+        sweeper._sweep()
+        connection.close()
+
+    sweep = threading.Thread(target=look, name="sweep")
     sweep.start()
     go_on.set()
     sweep.join(30)
