@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobs import resolutions, transitions
+from jobs.claims import Waiting
 from jobs.models import Attempt, DeadLetter, Delivery, Job, Worker
 from jobs.states import Decision, Outcome
 from tests.jobs.transitions.builders import (
@@ -45,7 +46,7 @@ def test_what_is_due_is_queued_and_what_is_not_waits():
     due, later = a_job(delay_seconds=60.0, priority="high"), a_job(delay_seconds=60.0)
     set_job(due, run_at=ago(1))
 
-    assert transitions.promote(limit=10) == [(due, "high")]
+    assert transitions.promote(limit=10) == [Waiting(due, "high")]
 
     assert facts(due).job.pushed_at is not None
     assert [where(due)[0], where(later)[0]] == ["queued", "scheduled"]
@@ -81,7 +82,7 @@ def test_a_job_older_than_what_waits_at_the_head_was_lost_and_is_pushed_again():
 
     found = transitions.find_lost("default", head=[at_head], grace_seconds=5, limit=10)
 
-    assert found == [(lost, "default")]
+    assert found == [Waiting(lost, "default")]
 
 
 def test_an_empty_list_means_that_everything_older_than_the_grace_is_lost():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobs import resolutions, transitions
+from jobs.claims import Waiting
 from jobs.errors import AlreadySent, InFlight, NotFound, TooLate
 from jobs.models import DeadLetter, Job
 from jobs.resolutions import OVERRIDABLE, TAKEN_BY, Outlook
@@ -128,7 +129,7 @@ def test_a_decision_moves_job_and_delivery_and_is_recorded_with_who_when_and_why
 
     assert where(claim) == expected
     assert bytes(dedupe_hash) == hash_of("k")
-    assert waiting == (claim.job_id, "high")
+    assert waiting == Waiting(claim.job_id, "high")
     record = DeadLetter.objects.get(pk=dead_letter)
     assert (record.resolution, record.resolved_by, record.note) == (decision.value, an_owner("eve"), "She says so.")
     assert record.resolved_at is not None
@@ -223,9 +224,9 @@ def test_a_requeued_job_gets_a_new_budget_and_a_clean_sheet():
     waiting = resolutions.requeue(letter(claim, "permanent"), by=an_owner("eve").pk)
 
     job = facts(claim).job
-    assert waiting == (claim.job_id, "low")
+    assert waiting == Waiting(claim.job_id, "low")
     assert (job.status, job.attempts, job.finished_at, job.last_error) == ("queued", 0, None, None)
-    assert facts(claim).letters == [("permanent", "requeued")]
+    assert facts(claim).letters == [Waiting("permanent", "requeued")]
     assert gate(claimed(claim.job_id)).admitted
 
 
@@ -390,7 +391,7 @@ def test_an_override_without_anything_to_override_is_a_plain_requeue():
 
     resolutions.requeue(letter(claim, "permanent"), by=None, override=True, note="Just in case.")
 
-    assert facts(claim).letters == [("permanent", "requeued")]
+    assert facts(claim).letters == [Waiting("permanent", "requeued")]
     assert bytes(facts(claim).job.dedupe_hash) == hash_of("k")
 
 
@@ -446,7 +447,7 @@ def test_nothing_is_decided_twice_by_naming_it_twice():
     decided = resolutions.decide([dead_letter, dead_letter, 0], Resolution.REQUEUED, by=None)
 
     assert (len(decided.looks), decided.done) == (1, {dead_letter})
-    assert decided.jobs == [(claim.job_id, "default")]
+    assert decided.jobs == [Waiting(claim.job_id, "default")]
 
 
 def test_an_empty_batch_decides_nothing():
@@ -459,7 +460,7 @@ def test_a_discarded_dead_letter_stays_failed_and_is_no_more_asked_about():
     resolutions.discard(letter(claim, "permanent"), by=an_owner("eve").pk)
 
     assert where(claim) == ("failed", "released")
-    assert facts(claim).letters == [("permanent", "discarded")]
+    assert facts(claim).letters == [Waiting("permanent", "discarded")]
     with pytest.raises(TooLate):
         resolutions.requeue(letter(claim, "permanent"), by=None)
 
