@@ -226,7 +226,7 @@ def test_a_requeued_job_gets_a_new_budget_and_a_clean_sheet():
     job = facts(claim).job
     assert waiting == Waiting(claim.job_id, "low")
     assert (job.status, job.attempts, job.finished_at, job.last_error) == ("queued", 0, None, None)
-    assert facts(claim).letters == [Waiting("permanent", "requeued")]
+    assert facts(claim).letters == [("permanent", "requeued")]
     assert gate(claimed(claim.job_id)).admitted
 
 
@@ -391,7 +391,7 @@ def test_an_override_without_anything_to_override_is_a_plain_requeue():
 
     resolutions.requeue(letter(claim, "permanent"), by=None, override=True, note="Just in case.")
 
-    assert facts(claim).letters == [Waiting("permanent", "requeued")]
+    assert facts(claim).letters == [("permanent", "requeued")]
     assert bytes(facts(claim).job.dedupe_hash) == hash_of("k")
 
 
@@ -460,7 +460,7 @@ def test_a_discarded_dead_letter_stays_failed_and_is_no_more_asked_about():
     resolutions.discard(letter(claim, "permanent"), by=an_owner("eve").pk)
 
     assert where(claim) == ("failed", "released")
-    assert facts(claim).letters == [Waiting("permanent", "discarded")]
+    assert facts(claim).letters == [("permanent", "discarded")]
     with pytest.raises(TooLate):
         resolutions.requeue(letter(claim, "permanent"), by=None)
 
