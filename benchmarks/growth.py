@@ -24,9 +24,11 @@ AUDITED = 1_000_000  # old rows; the audit reads all of them, and minutes of it 
 NOT_MEASURED = "{name}: not measured. They need {needed:.0f} GiB of disk, and {free:.0f} are free."
 
 
-def growth(ground: Ground, *, sizes: Sequence[int], count: int, page_views: int, rounds: int, tell: Tell) -> Series:
-    """So many jobs among so many old ones, the sizes by turns; the largest against the smallest. Once more with a
-    dedupe key for each job: such keys lie all over the gate's index."""
+def growth(
+    ground: Ground, *, sizes: Sequence[int], count: int, page_views: int, rounds: int, tell: Tell, with_keys: bool = True
+) -> Series:
+    """So many jobs among so many old ones, the sizes by turns; the largest against the smallest. `with_keys`: once more
+    with a dedupe key for each job, for such keys lie all over the gate's index."""
     series = Series("growth", "jobs/s")
     sizes = _that_fit(ground, sorted(sizes), series)
     series.subject = name_of(sizes[-1])
@@ -37,7 +39,8 @@ def growth(ground: Ground, *, sizes: Sequence[int], count: int, page_views: int,
             database = kept.enter_context(_laid(ground, size, rounds, tell)) if size else None
             among = partial(_round, ground, database, count=count)
             contenders[name_of(size)] = partial(among, page_views=page_views)
-            contenders[f"{name_of(size)}, keyed jobs"] = partial(among, task=KEYED)
+            if with_keys:
+                contenders[f"{name_of(size)}, keyed jobs"] = partial(among, task=KEYED)
         alternate(series, contenders, rounds=rounds, tell=tell)
     return series
 

@@ -30,6 +30,7 @@ class Scale:
     latency_seconds: float
     old_rows: tuple[int, ...]
     page_views: int
+    growth_with_keys: bool
     weighed_mails: tuple[int, ...]
 
 
@@ -41,6 +42,7 @@ WHOLE = Scale(
     latency_seconds=30.0,
     old_rows=(0, 1_000_000, 10_000_000),
     page_views=30,
+    growth_with_keys=True,
     weighed_mails=(5_000, 50_000),
 )
 QUICK = Scale(
@@ -51,6 +53,7 @@ QUICK = Scale(
     latency_seconds=6.0,
     old_rows=(0, 100_000),
     page_views=5,
+    growth_with_keys=False,
     weighed_mails=(2_000, 8_000),
 )
 
@@ -178,6 +181,7 @@ def among_old_rows(ground: Ground, scale: Scale, tell: Tell) -> Series:
         sizes=scale.old_rows,
         count=scale.nothing_jobs,
         page_views=scale.page_views,
+        with_keys=scale.growth_with_keys,
         rounds=scale.rounds,
         tell=tell,
     )
