@@ -25,7 +25,14 @@ NOT_MEASURED = "{name}: not measured. They need {needed:.0f} GiB of disk, and {f
 
 
 def growth(
-    ground: Ground, *, sizes: Sequence[int], count: int, page_views: int, rounds: int, tell: Tell, with_keys: bool = True
+    ground: Ground,
+    *,
+    sizes: Sequence[int],
+    count: int,
+    page_views: int,
+    rounds: int,
+    tell: Tell,
+    with_keys: bool = True,
 ) -> Series:
     """So many jobs among so many old ones, the sizes by turns; the largest against the smallest. `with_keys`: once more
     with a dedupe key for each job, for such keys lie all over the gate's index."""
