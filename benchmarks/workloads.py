@@ -47,14 +47,14 @@ WHOLE = Scale(
 )
 QUICK = Scale(
     rounds=1,
-    nothing_jobs=4_000,
-    mails=1_500,
-    api_seconds=3.0,
-    latency_seconds=6.0,
+    nothing_jobs=3_000,
+    mails=1_000,
+    api_seconds=2.0,
+    latency_seconds=4.0,
     old_rows=(0, 100_000),
     page_views=5,
     growth_with_keys=False,
-    weighed_mails=(2_000, 8_000),
+    weighed_mails=(2_000, 6_000),
 )
 
 Workload = Callable[[Ground, Scale, Tell], Series]
