@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from workers import tasks
-from workers.tasks import Ending, Errand
+from workers.tasks import Ending, Errand, How
 
 if TYPE_CHECKING:  # else loaded by who has an errand: most workers never have one
     from pebble import ProcessPool
@@ -24,14 +24,6 @@ if TYPE_CHECKING:  # else loaded by who has an errand: most workers never have o
 GRACE_SECONDS = 1.0  # beyond its limit, for a handler that notices itself
 CLOSE_SECONDS = 5.0
 PRELOADED = "workers.hand"
-
-
-class TooLate(Exception):
-    """The errand took longer than it may, and its process was ended."""
-
-
-class Died(Exception):
-    """The process ended in the middle of the errand."""
 
 
 class Hands:
@@ -42,7 +34,8 @@ class Hands:
         self._pool: ProcessPool | None = None
 
     async def carry_out(self, errand: Errand) -> Ending:
-        """Raises TooLate or Died. Who is cancelled while waiting ends the process."""
+        """What came of it, also when its process was ended at the limit or died. Who is cancelled while waiting ends
+        the process."""
         from pebble import ProcessExpired
 
         limit = errand.limit_seconds + GRACE_SECONDS
@@ -52,9 +45,10 @@ class Hands:
         try:
             ending = await asyncio.wrap_future(under_way)
         except PoolTimeout:
-            raise TooLate from None
+            return tasks.LATE
         except ProcessExpired as error:
-            raise Died(f"The handler's process ended with exit code {error.exitcode}.") from None
+            told = f"The handler's process ended with exit code {error.exitcode}."
+            return Ending(how=How.UNDONE, detail=told, kind="handler_died")
         return msgspec.json.decode(ending, type=Ending)
 
     async def close(self) -> None:

@@ -59,8 +59,7 @@ class How(StrEnum):
     DONE = "done"
     TRANSIENT = "transient"
     PERMANENT = "permanent"
-    LATE = "late"  # it noticed itself
-    FAILED = "failed"  # by an error that is neither of the two
+    UNDONE = "undone"  # it did not say: ended at its limit, dead, or failed by an error that is neither of the two
 
 
 class Ending(Struct, frozen=True, kw_only=True):
@@ -72,6 +71,9 @@ class Ending(Struct, frozen=True, kw_only=True):
     kind: str = "error"
     code: int | None = None
     retry_after: float | None = None
+
+
+LATE = Ending(how=How.UNDONE, detail="It was ended at its time limit.", kind="time_limit")
 
 
 # ── In the handler's process ──────────────────────────────────────────────────────────────────
@@ -122,10 +124,10 @@ def _carry_out(errand: Errand) -> Ending:
     except Permanent as error:
         return Ending(how=How.PERMANENT, detail=error.detail, kind=error.kind, code=error.code)
     except _LimitReached:
-        return Ending(how=How.LATE)
+        return LATE
     except Exception as error:  # whatever a handler may raise
         log.exception("handler_failed", type=errand.type)
-        return Ending(how=How.FAILED, detail=_where(error))
+        return Ending(how=How.UNDONE, detail=_where(error), kind="handler_failed")
     finally:
         close_old_connections()
 

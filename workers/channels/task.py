@@ -8,11 +8,11 @@ from typing import Any
 
 from jobs import payloads
 from jobs.claims import Claim
-from jobs.errors import DeliveryError, Permanent, Transient, Unanswered
+from jobs.errors import Permanent, Transient, Unanswered
 from jobs.types import JobType
 from workers.channels.base import Receipt
-from workers.hands import Died, Hands, TooLate
-from workers.tasks import Ending, Errand, How
+from workers.hands import Hands
+from workers.tasks import Errand, How
 
 PROVIDER = "handler"
 
@@ -43,15 +43,7 @@ class TaskLine:
     async def commit(self) -> TaskReceipt:
         """Have it done. Raises Transient and Permanent as the handler does; when nobody can know how far it came,
         Transient if the type may be repeated, else Unanswered."""
-        try:
-            ending = await self._hands.carry_out(self._errand)
-        except TooLate:
-            raise self._doubt("It was ended at its time limit.", kind="time_limit") from None
-        except Died as error:
-            raise self._doubt(str(error), kind="handler_died") from None
-        return self._receipt(ending)
-
-    def _receipt(self, ending: Ending) -> TaskReceipt:
+        ending = await self._hands.carry_out(self._errand)
         match ending.how:
             case How.DONE:
                 return TaskReceipt(provider=PROVIDER, code=None, detail="", returned=ending.result)
@@ -59,13 +51,9 @@ class TaskLine:
                 raise Transient(ending.detail, kind=ending.kind, code=ending.code, retry_after=ending.retry_after)
             case How.PERMANENT:
                 raise Permanent(ending.detail, kind=ending.kind, code=ending.code)
-            case How.LATE:
-                raise self._doubt("It was ended at its time limit.", kind="time_limit")
-            case How.FAILED:
-                raise self._doubt(ending.detail, kind="handler_failed")
-
-    def _doubt(self, detail: str, *, kind: str) -> DeliveryError:
-        return (Transient if self._type.may_be_repeated else Unanswered)(detail, kind=kind)
+            case How.UNDONE:
+                doubt = Transient if self._type.may_be_repeated else Unanswered
+                raise doubt(ending.detail, kind=ending.kind)
 
 
 class TaskChannel:
