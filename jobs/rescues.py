@@ -49,7 +49,10 @@ def rescue(workers: Collection[UUID], *, lease_seconds: float, poison_deaths: in
 
 @move
 def sweep(worker: UUID, tokens: Collection[int]) -> Rescue:
-    """Give back a living worker's own running jobs whose claims it does not know (trace 6)."""
+    """Give back a living worker's own running jobs whose claims it does not know (trace 6).
+
+    Those that never came to the gate have cost no attempt: nobody but PostgreSQL has held them.
+    """
     return _give_back(run("lock_own_unknown", worker=worker, claims=list(tokens)), poison_deaths=None)
 
 
@@ -82,7 +85,7 @@ def _give_back(held: Sequence[Any], *, poison_deaths: int | None) -> Rescue:
     )
     state = {row.claim: row.state for row in rows}
     blamed = _blamed(held, state) if poison_deaths is not None else set()
-    untouched = _untouched(held, state)
+    untouched = _untouched(held, state) if poison_deaths is not None else _never_gated(held, state)
     ends = poisonous - untouched
     after = {row.claim: _after_rescue(row, state.get(row.claim), row.claim in ends) for row in held}
     moved = run(
@@ -123,10 +126,15 @@ def _blamed(held: Sequence[Any], state: Mapping[int, str]) -> set[int]:
     }
 
 
+def _never_gated(held: Sequence[Any], state: Mapping[int, str]) -> set[int]:
+    return {row.claim for row in held if row.claim not in state}
+
+
 def _untouched(held: Sequence[Any], state: Mapping[int, str]) -> set[int]:
     """The claims of jobs that waited before the gate while their worker was busy with others: no attempt of theirs."""
     busy = {row.worker for row in held if row.claim in state}
-    return {row.claim for row in held if row.claim not in state and row.worker in busy}
+    never_gated = _never_gated(held, state)
+    return {row.claim for row in held if row.claim in never_gated and row.worker in busy}
 
 
 ERRORS: dict[Status, dict[str, Any]] = {

@@ -4,7 +4,7 @@ A move is a guarded statement that names the state and the claim token it expect
 what really happened. Lock order everywhere: jobs by id, then deliveries by hash, in separate statements
 (PROTOCOL trace 2). Nothing here talks to Redis or to anyone else: jobs that should be pushed come back
 as `Waiting`, and the caller rings the bell after the commit. Taking jobs back from the dead is rescues.py; deciding
-dead letters is resolutions.py; letting jobs in is acceptance.py.
+dead letters is resolutions.py; letting jobs in is acceptance.py; what the clock moves is chores.py.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from jobs.claims import Claim, Waiting
+from jobs.claims import Claim
 from jobs.columns import as_claim, as_json, both_keys, bury, delivery_keys, job_keys, tokens_from, write_history
-from jobs.database import move
+from jobs.database import move, single_statement
 from jobs.errors import TooLate
 from jobs.postgres.arrays import Booleans, Texts, Uuids
 from jobs.settlements import REFUSALS, Settlement
@@ -35,7 +35,7 @@ class Standing(NamedTuple):
 # ── One trip: claim, gate, mark, settle ───────────────────────────────────────────────────────
 
 
-@move
+@single_statement
 def claim(ids: Collection[UUID], *, worker: UUID) -> list[Claim]:
     """Take these jobs, as far as they are still queued. Expired ones end here."""
     rows = run("claim", ids=Uuids(ids), worker=worker)
@@ -52,7 +52,6 @@ def claim_waiting(priorities: Sequence[str], *, limit: int, worker: UUID, lane: 
     return claim(ids, worker=worker) if ids else []
 
 
-@move
 def pass_gate(claims: Sequence[Claim], *, said_sent: Collection[int] = (), wait_seconds: float) -> Standing:
     """L2: let in whoever gets the delivery row of its key, and settle whoever does not.
 
@@ -60,16 +59,34 @@ def pass_gate(claims: Sequence[Claim], *, said_sent: Collection[int] = (), wait_
     go to the gate like everybody if L1 lied.
     """
     claims = sorted(claims, key=lambda c: c.job_id)
-    duplicates = tokens_from("duplicate", job_keys(c for c in claims if c.token in said_sent))
+    duplicates = _settle_duplicates([c for c in claims if c.token in said_sent])
     asking = [c for c in claims if c.token not in duplicates]
-    admitted = tokens_from("gate", job_keys(asking))
+    admitted = _let_in(asking)
     outside = [c for c in asking if c.token not in admitted]
-    standing = {row.claim: row.state for row in run("gate_standing", **job_keys(outside))} if outside else {}
-    duplicates |= tokens_from("duplicate", job_keys(c for c in outside if standing.get(c.token) == DeliveryState.SENT))
-    held = tokens_from("hold", job_keys(c for c in outside if standing.get(c.token) in CLOSED_TO_OTHERS))
-    rest = [c for c in outside if c.token in standing and c.token not in duplicates | held]
-    put_back = _put_back_jobs(rest, wait_seconds=wait_seconds)
-    return Standing(admitted, duplicates, held, put_back)
+    if not outside:
+        return Standing(admitted, duplicates, set(), set())
+    also_duplicates, held, put_back = _turn_away(outside, wait_seconds=wait_seconds)
+    return Standing(admitted, duplicates | also_duplicates, held, put_back)
+
+
+@single_statement
+def _settle_duplicates(claims: Sequence[Claim]) -> set[int]:
+    return tokens_from("duplicate", job_keys(claims))
+
+
+@single_statement
+def _let_in(claims: Sequence[Claim]) -> set[int]:
+    return tokens_from("gate", job_keys(claims))
+
+
+@move
+def _turn_away(claims: Sequence[Claim], *, wait_seconds: float) -> tuple[set[int], set[int], set[int]]:
+    """Duplicates, held and put back, by what stands in the gate now: it may have changed since they were refused."""
+    standing = {row.claim: row.state for row in run("gate_standing", **job_keys(claims))}
+    duplicates = tokens_from("duplicate", job_keys(c for c in claims if standing.get(c.token) == DeliveryState.SENT))
+    held = tokens_from("hold", job_keys(c for c in claims if standing.get(c.token) in CLOSED_TO_OTHERS))
+    rest = [c for c in claims if c.token in standing and c.token not in duplicates | held]
+    return duplicates, held, _put_back_jobs(rest, wait_seconds=wait_seconds)
 
 
 CLOSED_TO_OTHERS = frozenset({DeliveryState.UNKNOWN, DeliveryState.DROPPED})
@@ -220,49 +237,6 @@ def _settle_unanswered(settlements: Sequence[Settlement]) -> dict[int, Status]:
         run("unanswered_jobs", **job_keys([s.claim for s in ours]), errors=[as_json(s.error) for s in ours])
         bury([(s.claim.job_id, s.claim.token, Reason.UNKNOWN) for s in ours])
     return dict.fromkeys(unanswered, Status.UNKNOWN)
-
-
-# ── The clock's moves ─────────────────────────────────────────────────────────────────────────
-
-
-@move
-def promote(*, limit: int) -> list[Waiting]:
-    """Scheduled and due → queued."""
-    return [Waiting(row.id, row.priority, row.lane) for row in run("promote", limit=limit)]
-
-
-@move
-def find_lost(
-    priority: str, *, head: Sequence[UUID], grace_seconds: float, limit: int, lane: Lane = Lane.MESSAGES
-) -> list[Waiting]:
-    """Queued jobs older than what waits at the `head` of their list (empty: older than now): push them again."""
-    rows = run("repush", lane=lane, priority=priority, head=list(head), grace=grace_seconds, limit=limit)
-    return [Waiting(row.id, row.priority, row.lane) for row in rows]
-
-
-@move
-def wake_held(*, limit: int) -> list[Waiting]:
-    """Held jobs whose key was decided → queued; those whose key was dropped → dead letters."""
-    bury([(row.id, row.claim, Reason.DROPPED) for row in run("bury_held", limit=limit)])
-    return [Waiting(row.id, row.priority, row.lane) for row in run("wake_held", limit=limit)]
-
-
-@move
-def policy_due(
-    *, patience_seconds: float, limit: int, askable: Collection[str] = (), asking_seconds: float = 0.0
-) -> list[tuple[int, str]]:
-    """(dead letter, on_unknown) of unknowns that their job's policy may decide now.
-
-    Providers that are `askable` are asked once more first, which may take `asking_seconds` beyond the patience.
-    """
-    waits = {"patience": patience_seconds, "askable": list(askable), "asking": asking_seconds}
-    return [(row.id, row.on_unknown) for row in run("policy_due", **waits, limit=limit)]
-
-
-@move
-def prune(name: str, **limits: int) -> int:
-    """One small batch of retention: `keys`, `bodies`, `jobs` or `workers`. How many rows went."""
-    return len(run(f"prune_{name}", **limits))
 
 
 # ── The client's move ─────────────────────────────────────────────────────────────────────────

@@ -42,6 +42,9 @@ DEFAULTS: dict[str, Any] = {
 }
 OPTIONS = (
     "-c plan_cache_mode=force_generic_plan "  # for arrays of any length, on an empty table and on a huge one
+    # As PostgreSQL's documentation advises for solid-state storage. At 4, the default for disks that turn, a thousand
+    # rows are read from end to end rather than ten times looked up (the gate then takes twice as long).
+    "-c random_page_cost=1.1 "
     # For the server: a process of ours that is paused, or gone without a word, does not keep its locks for long.
     "-c idle_in_transaction_session_timeout=15s "
     "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs import queue, transitions
+from jobs import chores, queue
 
 BATCH = 500
 
@@ -13,7 +13,7 @@ class Promoter:
 
     def run_once(self, now: float) -> dict[str, int]:
         promoted = 0
-        while waiting := transitions.promote(limit=BATCH):
+        while waiting := chores.promote(limit=BATCH):
             queue.push(waiting)
             promoted += len(waiting)
             if len(waiting) < BATCH:

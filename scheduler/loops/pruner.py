@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.db.models.functions import Now
 from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
 
-from jobs import transitions
+from jobs import chores
 from jobs.conf import Tunables
 
 BATCH = 500
@@ -35,7 +35,7 @@ class Pruner:
     def _prune(name: str, limits: dict[str, int]) -> int:
         pruned = 0
         for _ in range(BATCHES_PER_ROUND):
-            gone = transitions.prune(name, **limits)
+            gone = chores.prune(name, **limits)
             pruned += gone
             if gone < BATCH:
                 break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from jobs import queue, transitions
+from jobs import chores, queue
 from jobs.states import Lane, Priority
 
 BATCH = 1000
@@ -25,7 +25,7 @@ class Reconciler:
                 head = queue.head(priority, limit=HEAD, lane=lane)
             except queue.Away:
                 break  # workers ask PostgreSQL themselves; there is no list to mend
-            lost = transitions.find_lost(priority, head=head, grace_seconds=GRACE_SECONDS, limit=BATCH, lane=lane)
+            lost = chores.find_lost(priority, head=head, grace_seconds=GRACE_SECONDS, limit=BATCH, lane=lane)
             queue.push(lost)
             counts["pushed_again"] += len(lost)
         return counts

@@ -3,7 +3,7 @@ without a person are decided by that policy."""
 
 from __future__ import annotations
 
-from jobs import decisions, inquiries, queue, transitions
+from jobs import chores, decisions, inquiries, queue
 from jobs.conf import Tunables
 from jobs.errors import TooLate
 from jobs.states import Decision, OnUnknown
@@ -21,12 +21,12 @@ class Waker:
 
     def run_once(self, now: float) -> dict[str, int]:
         decided = self._apply_policies()
-        woken = transitions.wake_held(limit=BATCH)
+        woken = chores.wake_held(limit=BATCH)
         queue.push(woken)
         return {"decided": decided, "woken": len(woken)}
 
     def _apply_policies(self) -> int:
-        due = transitions.policy_due(
+        due = chores.policy_due(
             patience_seconds=self._conf.patience_seconds,
             askable=self._conf.evidence_sources.keys(),
             asking_seconds=inquiries.ASKING_SECONDS,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection, transaction
 
-from jobs import transitions
+from jobs import chores, transitions
 from jobs.models import Job
 from jobs.states import Outcome
 from scheduler.torture.witness import Away, Witness
@@ -51,7 +51,7 @@ def test_a_mark_that_was_overwritten_later_is_still_known(witness):
     settle(first, Outcome.TRANSIENT)
     with connection.cursor() as cursor:
         cursor.execute("UPDATE jobs_job SET run_at = now()")
-    transitions.promote(limit=10)
+    chores.promote(limit=10)
     second = marked(claimed(first.job_id))
 
     assert [step.claim for step in witness.steps() if step.new == "dot"] == [first.token, second.token]

@@ -8,6 +8,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from jobs import chores
 from jobs.conf import tunables
 from jobs.errors import Invalid, Permanent, Transient, Unanswered
 from jobs.models import Attempt, Job
@@ -241,7 +242,7 @@ def test_a_job_goes_out_once_its_provider_is_in_a_better_mood(recorder):
     go(recorder, claim, channel)
     for _ in range(2):
         build.set_job(claim, run_at=build.ago(1))
-        build.transitions.promote(limit=10)
+        chores.promote(limit=10)
         claim = build.gated(build.claimed(claim.job_id))
         go(recorder, claim, channel)
 

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import psycopg
 
-from jobs import inquiries, rescues, resolutions, transitions
+from jobs import chores, inquiries, rescues, resolutions, transitions
 from jobs.errors import TooLate
 from jobs.inquiries import Answer as ProviderAnswer
 from jobs.inquiries import Inquiry
@@ -357,14 +357,14 @@ class Play:
         """Time passes until all that is scheduled is due."""
         with self._move("promote", jobs=self.jobs_in("scheduled")):
             sql("UPDATE jobs_job SET run_at = %s WHERE status = 'scheduled'", ago(1))
-            transitions.promote(limit=LIMIT)
+            chores.promote(limit=LIMIT)
 
     def wake(self) -> None:
         with self._move("wake", jobs=self.held_jobs()):
-            transitions.wake_held(limit=LIMIT)
+            chores.wake_held(limit=LIMIT)
 
     def apply_policies(self) -> None:
-        due = dict(transitions.policy_due(patience_seconds=0.0, limit=LIMIT))
+        due = dict(chores.policy_due(patience_seconds=0.0, limit=LIMIT))
         for letter in [letter for letter in self.letters if letter.id in due]:
             self._decide(letter, DECISIONS[OnUnknown(due[letter.id])], by=None, new_budget=False)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs import transitions
+from jobs import chores, transitions
 from tests.jobs.transitions.builders import (
     OTHER_WORKER,
     WORKER,
@@ -45,7 +45,7 @@ def test_a_claimed_job_runs_for_its_worker_and_has_spent_an_attempt():
 def test_every_claim_has_a_token_of_its_own_so_that_an_old_one_opens_nothing():
     first = claimed()
     transitions.put_back([first], wait_seconds=0)
-    transitions.promote(limit=10)
+    chores.promote(limit=10)
 
     second = claimed(first.job_id)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs import resolutions, transitions
+from jobs import chores, resolutions, transitions
 from jobs.claims import Waiting
 from jobs.models import Attempt, DeadLetter, Delivery, Job, Worker
 from jobs.states import Decision, Outcome
@@ -46,7 +46,7 @@ def test_what_is_due_is_queued_and_what_is_not_waits():
     due, later = a_job(delay_seconds=60.0, priority="high"), a_job(delay_seconds=60.0)
     set_job(due, run_at=ago(1))
 
-    assert transitions.promote(limit=10) == [Waiting(due, "high")]
+    assert chores.promote(limit=10) == [Waiting(due, "high")]
 
     assert facts(due).job.pushed_at is not None
     assert [where(due)[0], where(later)[0]] == ["queued", "scheduled"]
@@ -57,9 +57,9 @@ def test_the_longest_due_go_first_when_there_are_more_than_the_limit():
     for number, job_id in enumerate(jobs):
         set_job(job_id, run_at=ago(10 - number))
 
-    assert set(ids(transitions.promote(limit=3))) == set(jobs[:3])
-    assert ids(transitions.promote(limit=3)) == jobs[3:]
-    assert transitions.promote(limit=3) == []
+    assert set(ids(chores.promote(limit=3))) == set(jobs[:3])
+    assert ids(chores.promote(limit=3)) == jobs[3:]
+    assert chores.promote(limit=3) == []
 
 
 def test_only_what_is_scheduled_is_promoted():
@@ -68,7 +68,7 @@ def test_only_what_is_scheduled_is_promoted():
         set_job(claim, run_at=ago(60))
 
     with nothing_moves(*claims):
-        assert transitions.promote(limit=10) == []
+        assert chores.promote(limit=10) == []
 
 
 # ── Find the lost ─────────────────────────────────────────────────────────────────────────────
@@ -80,7 +80,7 @@ def test_a_job_older_than_what_waits_at_the_head_was_lost_and_is_pushed_again():
     set_job(at_head, pushed_at=ago(30))
     set_job(behind, pushed_at=ago(10))
 
-    found = transitions.find_lost("default", head=[at_head], grace_seconds=5, limit=10)
+    found = chores.find_lost("default", head=[at_head], grace_seconds=5, limit=10)
 
     assert found == [Waiting(lost, "default")]
 
@@ -90,7 +90,7 @@ def test_an_empty_list_means_that_everything_older_than_the_grace_is_lost():
     set_job(old, pushed_at=ago(6))
     set_job(young, pushed_at=ago(1))
 
-    assert ids(transitions.find_lost("default", head=[], grace_seconds=5, limit=10)) == [old]
+    assert ids(chores.find_lost("default", head=[], grace_seconds=5, limit=10)) == [old]
 
 
 def test_a_head_of_stale_ids_proves_nothing_lost_until_it_moves():
@@ -98,8 +98,8 @@ def test_a_head_of_stale_ids_proves_nothing_lost_until_it_moves():
     set_job(waiting, pushed_at=ago(60))
     set_job(stale, pushed_at=ago(600))
 
-    assert transitions.find_lost("default", head=[stale.job_id], grace_seconds=5, limit=10) == []
-    moved = transitions.find_lost("default", head=[stale.job_id, at_head], grace_seconds=5, limit=10)
+    assert chores.find_lost("default", head=[stale.job_id], grace_seconds=5, limit=10) == []
+    moved = chores.find_lost("default", head=[stale.job_id, at_head], grace_seconds=5, limit=10)
 
     assert ids(moved) == [waiting]
 
@@ -109,7 +109,7 @@ def test_each_priority_is_compared_with_its_own_list():
     set_job(high, pushed_at=ago(60))
     set_job(low, pushed_at=ago(60))
 
-    assert ids(transitions.find_lost("low", head=[], grace_seconds=5, limit=10)) == [low]
+    assert ids(chores.find_lost("low", head=[], grace_seconds=5, limit=10)) == [low]
 
 
 def test_only_what_is_queued_can_be_lost():
@@ -117,7 +117,7 @@ def test_only_what_is_queued_can_be_lost():
         set_job(build(), pushed_at=ago(60))
     a_job(delay_seconds=60.0)
 
-    assert transitions.find_lost("default", head=[], grace_seconds=5, limit=10) == []
+    assert chores.find_lost("default", head=[], grace_seconds=5, limit=10) == []
 
 
 # ── Wake the held ─────────────────────────────────────────────────────────────────────────────
@@ -128,7 +128,7 @@ def test_a_held_job_wakes_when_its_key_was_decided_and_has_spent_no_attempt():
     waiting = held(behind=first)
     decide(first, Decision.MARK_SENT)
 
-    assert ids(transitions.wake_held(limit=10)) == [waiting.job_id]
+    assert ids(chores.wake_held(limit=10)) == [waiting.job_id]
 
     job = facts(waiting).job
     assert (job.status, job.held_behind, job.result, job.attempts) == ("queued", None, None, 0)
@@ -140,14 +140,14 @@ def test_a_held_job_sleeps_while_its_key_is_unknown():
     waiting = held(behind=first)
 
     with nothing_moves(first, waiting):
-        assert transitions.wake_held(limit=10) == []
+        assert chores.wake_held(limit=10) == []
 
 
 def test_the_unknown_job_itself_is_not_woken():
     first = unknown(key="k")
 
     with nothing_moves(first):
-        transitions.wake_held(limit=10)
+        chores.wake_held(limit=10)
 
 
 def test_held_jobs_of_a_dropped_key_are_dead_letters_that_point_at_it():
@@ -155,7 +155,7 @@ def test_held_jobs_of_a_dropped_key_are_dead_letters_that_point_at_it():
     waiting = held(behind=first)
     decide(first, Decision.DROP)
 
-    assert transitions.wake_held(limit=10) == []
+    assert chores.wake_held(limit=10) == []
 
     found = facts(waiting)
     assert found.job.status == "failed"
@@ -171,7 +171,7 @@ def test_held_jobs_of_a_dropped_key_beyond_the_limit_stay_held_for_the_next_roun
     decide(first, Decision.DROP)
 
     for statuses in (["failed", "unknown"], ["failed", "failed"]):
-        assert transitions.wake_held(limit=1) == []
+        assert chores.wake_held(limit=1) == []
         assert sorted(where(c)[0] for c in waiting) == statuses
 
 
@@ -179,7 +179,7 @@ def test_a_later_job_of_a_dropped_key_is_held_and_then_a_dead_letter_too():
     first = dropped(key="k")
     late = held(behind=first)
 
-    transitions.wake_held(limit=10)
+    chores.wake_held(limit=10)
 
     assert facts(late).letters == [("dropped", None)]
 
@@ -192,7 +192,7 @@ def test_a_held_job_wakes_even_when_the_row_of_its_key_is_gone():
     sql("DELETE FROM jobs_deadletter")
     sql("DELETE FROM jobs_job WHERE id = %s", first.job_id)
 
-    assert ids(transitions.wake_held(limit=10)) == [waiting.job_id]
+    assert ids(chores.wake_held(limit=10)) == [waiting.job_id]
 
 
 def test_no_more_are_woken_at_once_than_the_limit():
@@ -201,14 +201,14 @@ def test_no_more_are_woken_at_once_than_the_limit():
         held(behind=first)
     decide(first, Decision.MARK_SENT)
 
-    assert [len(transitions.wake_held(limit=2)) for _ in range(3)] == [2, 1, 0]
+    assert [len(chores.wake_held(limit=2)) for _ in range(3)] == [2, 1, 0]
 
 
 # ── Policy ────────────────────────────────────────────────────────────────────────────────────
 
 
 def due(patience: float = 60.0) -> list[tuple[int, str]]:
-    return transitions.policy_due(patience_seconds=patience, limit=10)
+    return chores.policy_due(patience_seconds=patience, limit=10)
 
 
 @pytest.mark.parametrize("policy", ["assume_sent", "resend"])
@@ -262,7 +262,7 @@ def test_a_completed_job_goes_with_its_history_but_that_it_was_sent_is_never_for
     old = aged(sent(key="k"), 31)
     kept = aged(sent(), 29)
 
-    assert transitions.prune("jobs", **RETENTION) == 1
+    assert chores.prune("jobs", **RETENTION) == 1
 
     assert list(Job.objects.values_list("pk", flat=True)) == [kept.job_id]
     assert not Attempt.objects.filter(job_id=old.job_id).exists()
@@ -272,17 +272,17 @@ def test_a_completed_job_goes_with_its_history_but_that_it_was_sent_is_never_for
 def test_a_dead_letter_that_nobody_decided_is_never_pruned():
     aged(failed(), 9999)
 
-    assert transitions.prune("jobs", **RETENTION) == 0
+    assert chores.prune("jobs", **RETENTION) == 0
 
 
 def test_a_decided_dead_job_goes_after_its_own_time():
     claim = aged(failed(), 181)
     resolutions.discard(letter(claim, "permanent"), by=None)
-    assert transitions.prune("jobs", **RETENTION) == 0
+    assert chores.prune("jobs", **RETENTION) == 0
 
     DeadLetter.objects.update(resolved_at=ago(181 * 86400))
 
-    assert transitions.prune("jobs", **RETENTION) == 1
+    assert chores.prune("jobs", **RETENTION) == 1
     assert DeadLetter.objects.count() == 0
 
 
@@ -291,7 +291,7 @@ def test_a_completed_job_that_was_decided_by_a_person_is_kept_as_long_as_a_decis
     decide(claim, Decision.MARK_SENT)
     aged(claim, 31)
 
-    assert transitions.prune("jobs", **RETENTION) == 0
+    assert chores.prune("jobs", **RETENTION) == 0
 
 
 def test_live_jobs_are_not_pruned_however_old():
@@ -299,16 +299,16 @@ def test_live_jobs_are_not_pruned_however_old():
         build()
     sql("UPDATE jobs_job SET created_at = now() - interval '9 years'")
 
-    assert transitions.prune("jobs", **RETENTION) == 0
-    assert transitions.prune("bodies", days=7, limit=100) == 0
+    assert chores.prune("jobs", **RETENTION) == 0
+    assert chores.prune("bodies", days=7, limit=100) == 0
 
 
 def test_a_body_goes_before_its_job():
     claim = aged(sent(), 8)
     dead = aged(failed(), 8)
 
-    assert transitions.prune("bodies", days=7, limit=100) == 1
-    assert transitions.prune("bodies", days=7, limit=100) == 0
+    assert chores.prune("bodies", days=7, limit=100) == 1
+    assert chores.prune("bodies", days=7, limit=100) == 0
 
     job = facts(claim).job
     assert (job.payload, job.recipients) == (None, [])
@@ -319,7 +319,7 @@ def test_an_idempotency_key_past_its_window_may_be_used_again():
     old, young = a_job(idempotency_key="old"), a_job(idempotency_key="young")
     set_job(old, created_at=ago(25 * 3600))
 
-    assert transitions.prune("keys", hours=24, limit=100) == 1
+    assert chores.prune("keys", hours=24, limit=100) == 1
 
     assert not facts(old).job.idempotency_open
     assert facts(young).job.idempotency_open
@@ -329,7 +329,7 @@ def test_an_idempotency_key_past_its_window_may_be_used_again():
 def test_a_job_whose_key_is_open_is_not_pruned():
     claim = aged(sent(idempotency_key="k"), 31)
 
-    assert transitions.prune("jobs", **RETENTION) == 0
+    assert chores.prune("jobs", **RETENTION) == 0
     assert where(claim) == ("completed", "sent")
 
 
@@ -337,12 +337,12 @@ def test_a_worker_long_dead_is_forgotten_once_it_holds_nothing():
     beat()
     holding = claimed()
     sql("UPDATE jobs_worker SET beat_at = now() - interval '2 days'")
-    assert transitions.prune("workers") == 0
+    assert chores.prune("workers") == 0
 
     gate(holding)
     transitions.put_back([holding], wait_seconds=0)
 
-    assert transitions.prune("workers") == 1
+    assert chores.prune("workers") == 1
     assert Worker.objects.count() == 0
 
 
@@ -350,7 +350,7 @@ def test_a_batch_of_retention_is_small():
     for _ in range(3):
         aged(sent(), 31)
 
-    assert [transitions.prune("jobs", **RETENTION | {"limit": 2}) for _ in range(3)] == [2, 1, 0]
+    assert [chores.prune("jobs", **RETENTION | {"limit": 2}) for _ in range(3)] == [2, 1, 0]
 
 
 # ── Workers ───────────────────────────────────────────────────────────────────────────────────
@@ -376,5 +376,5 @@ def test_a_late_reply_to_a_job_sent_again_ends_it_before_the_clock_comes():
     claim = sent_again(key="k")
     settle(claim, Outcome.SENT)
 
-    assert transitions.promote(limit=10) == []
-    assert transitions.find_lost("default", head=[], grace_seconds=-1, limit=10) == []
+    assert chores.promote(limit=10) == []
+    assert chores.find_lost("default", head=[], grace_seconds=-1, limit=10) == []

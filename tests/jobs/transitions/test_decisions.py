@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs import resolutions, transitions
+from jobs import chores, resolutions, transitions
 from jobs.claims import Waiting
 from jobs.errors import AlreadySent, InFlight, NotFound, TooLate
 from jobs.models import DeadLetter, Job
@@ -252,7 +252,7 @@ def test_a_job_that_was_held_behind_a_dropped_one_is_not_requeued():
     first = unknown(key="k")
     waiting = held(behind=first)
     decide(first, Decision.DROP)
-    transitions.wake_held(limit=10)
+    chores.wake_held(limit=10)
 
     with nothing_moves(waiting), pytest.raises(TooLate):
         resolutions.requeue(letter(waiting, "dropped"), by=None)

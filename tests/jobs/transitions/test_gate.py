@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs import transitions
+from jobs import chores
 from jobs.states import Decision, Outcome
 from tests.jobs.transitions.builders import (
     OTHER_WORKER,
@@ -159,7 +159,7 @@ def test_a_put_back_job_comes_back_when_its_wait_is_over():
     gate(second)
     sql("UPDATE jobs_job SET run_at = now() WHERE id = %s", second.job_id)
 
-    assert [w.job_id for w in transitions.promote(limit=10)] == [second.job_id]
+    assert [w.job_id for w in chores.promote(limit=10)] == [second.job_id]
 
 
 def test_a_held_job_is_put_aside_once_and_stays_so():

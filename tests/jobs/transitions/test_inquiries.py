@@ -9,7 +9,7 @@ import pytest
 from django.db import transaction
 from msgspec.structs import replace
 
-from jobs import inquiries, transitions
+from jobs import chores, inquiries
 from jobs.inquiries import Answer, Inquiry
 from jobs.models import Attempt, DeadLetter, Delivery
 from jobs.states import Decision, Outcome
@@ -404,7 +404,7 @@ def test_evidence_a_person_and_a_late_reply_at_once_make_one_ending(answer):
 
 
 def is_due_when(*askable: str) -> bool:
-    return bool(transitions.policy_due(patience_seconds=PATIENCE, asking_seconds=600.0, askable=askable, limit=10))
+    return bool(chores.policy_due(patience_seconds=PATIENCE, asking_seconds=600.0, askable=askable, limit=10))
 
 
 def answered(claim, seconds_ago: float, *, answered: bool = True) -> None:

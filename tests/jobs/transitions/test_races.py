@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from jobs import rescues, resolutions, transitions
+from jobs import chores, rescues, resolutions, transitions
 from jobs.claims import Claim
 from jobs.database import move
 from jobs.errors import TooLate
@@ -245,9 +245,9 @@ def test_two_clocks_promote_each_job_once():
     ids = [a_job(delay_seconds=60.0) for _ in range(30)]
     Job.objects.update(run_at=ago(1))
     with others() as them:
-        batches = at_once(them, *[lambda: transitions.promote(limit=30)] * 3)
+        batches = at_once(them, *[lambda: chores.promote(limit=30)] * 3)
 
-    promoted = [w.job_id for batch in batches for w in batch] + [w.job_id for w in transitions.promote(limit=30)]
+    promoted = [w.job_id for batch in batches for w in batch] + [w.job_id for w in chores.promote(limit=30)]
     assert sorted(promoted) == sorted(ids)
 
 
@@ -255,7 +255,7 @@ def test_two_reconcilers_push_a_lost_job_once():
     job_id = a_job()
     set_job(job_id, pushed_at=ago(60))
     with others() as them:
-        found = at_once(them, *[lambda: transitions.find_lost("default", head=[], grace_seconds=5, limit=9)] * 3)
+        found = at_once(them, *[lambda: chores.find_lost("default", head=[], grace_seconds=5, limit=9)] * 3)
 
     assert sum(map(len, found)) == 1
 
@@ -266,8 +266,8 @@ def test_waking_against_a_new_unknown_of_the_key_leaves_nobody_lost():
             first = unknown(key=f"k{number}")
             waiting = claimed(key=f"k{number}")
             assert gate(waiting).held
-            at_once(them, lambda c=first: decide(c, Decision.SEND_AGAIN), lambda: transitions.wake_held(limit=9))
-            transitions.wake_held(limit=9)
+            at_once(them, lambda c=first: decide(c, Decision.SEND_AGAIN), lambda: chores.wake_held(limit=9))
+            chores.wake_held(limit=9)
 
             assert where(waiting)[0] == "queued"
 
@@ -411,9 +411,9 @@ def _everybody_else(dice: random.Random, owner_id: int) -> None:
         if act == 0:
             rescues.rescue(list(rescues.holding_workers()), lease_seconds=30.0, poison_deaths=3, limit=5)
         elif act == 1:
-            transitions.promote(limit=10)
+            chores.promote(limit=10)
         elif act == 2:
-            transitions.wake_held(limit=5)
+            chores.wake_held(limit=5)
         elif act == 3:
             job = dice.choice(list(Job.objects.values_list("id", flat=True)))
             with suppress(TooLate):

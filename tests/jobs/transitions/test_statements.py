@@ -25,7 +25,7 @@ import psycopg
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from jobs import acceptance, inquiries, rescues, resolutions, transitions
+from jobs import acceptance, chores, inquiries, rescues, resolutions, transitions
 from jobs.claims import OwnKey
 from jobs.sql import KEPT, STATEMENTS
 from jobs.states import Decision, Outcome, Resolution
@@ -131,6 +131,11 @@ def fill(status: str, state: str, *, rows: int = ROWS, start: int = 0) -> None:
     )
 
 
+def small() -> None:
+    """A first quarter of an hour: few enough rows to read them all, and yet dearer than to look some up."""
+    fill("running", "claimed", rows=1_000)
+
+
 def analyze() -> None:
     sql(f"ANALYZE {', '.join(BIG)}")
 
@@ -165,6 +170,7 @@ def backlog_analyzed() -> None:
 
 
 SHAPES = {
+    "small": small,
     "fresh": quiet,
     "analyzed": quiet_analyzed,
     "a burst on old statistics": burst,
@@ -224,7 +230,7 @@ def test_rows_that_are_named_are_found_by_their_keys(plans, name, shape):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", sorted(set(SHAPES) - {"small"}))  # reading all of a small table is right for a search
 @pytest.mark.parametrize("name", sorted(BY_INDEX))
 def test_rows_that_are_sought_by_their_state_are_found_by_the_index_made_for_it(plans, name, shape):
     reads = plans[shape][name]
@@ -256,9 +262,9 @@ def play_everything() -> None:
     """Every move of a trip, a rescue, the clock and a decision."""
     waiting = a_job(delay_seconds=60.0)
     set_job(waiting, run_at=ago(100_000))
-    transitions.promote(limit=1)
+    chores.promote(limit=1)
     set_job(a_job(), pushed_at=ago(100_000))
-    transitions.find_lost("default", head=[a_job()], grace_seconds=5, limit=1)
+    chores.find_lost("default", head=[a_job()], grace_seconds=5, limit=1)
     transitions.claim_waiting(["default"], limit=1, worker=WORKER)
     for outcome in Outcome:
         if outcome is not Outcome.LOST:
@@ -298,7 +304,7 @@ def decide_everything() -> None:
 @pytest.mark.timeout(300)  # large tables, and a plan of every statement on them
 def test_no_move_reads_a_table_from_end_to_end(shape):
     SHAPES[shape]()
-    transitions.wake_held(limit=5)
+    chores.wake_held(limit=5)
     before = scans()
 
     play_everything()
@@ -334,7 +340,7 @@ def test_plans_are_generic_and_those_of_the_hot_path_are_kept(committed):
         settle(claim, Outcome.SENT)
     settle(gated(), Outcome.SENT, marked=False)
     acceptance.first_answers([OwnKey(an_owner().pk, "k")])
-    transitions.promote(limit=1)
+    chores.promote(limit=1)
     kept = sql("SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE generic_plans > 0")
     assert len(kept) == len(KEPT - {"beat"})
     assert {custom for _, custom in kept} == {0}

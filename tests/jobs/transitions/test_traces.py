@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from django.db import DatabaseError, transaction
 
-from jobs import columns, intake, queue, requests, rescues, resolutions, transitions
+from jobs import chores, columns, intake, queue, requests, rescues, resolutions, transitions
 from jobs.errors import TooLate
 from jobs.models import DeadLetter, Delivery, Job
 from jobs.states import Decision, Outcome
@@ -266,7 +266,7 @@ def test_trace_8_a_decision_between_the_look_and_the_hold_leaves_nobody_held_for
         at_gate = them.start(gate, second)
         pause.wait()
         decide(first, Decision.MARK_SENT)
-        assert transitions.wake_held(limit=10) == []
+        assert chores.wake_held(limit=10) == []
         pause.let_go()
         standing = at_gate.result(20)
 
@@ -280,7 +280,7 @@ def test_trace_8_a_held_job_wakes_by_level_whenever_its_key_was_decided():
     decide(first, Decision.MARK_SENT)
     set_job(decided_before, updated_at=ago(3600))
 
-    assert [w.job_id for w in transitions.wake_held(limit=10)] == [decided_before.job_id]
+    assert [w.job_id for w in chores.wake_held(limit=10)] == [decided_before.job_id]
     assert gate(claimed(decided_before.job_id)).duplicates
 
 
@@ -327,7 +327,7 @@ def test_trace_10_drop_does_not_open_the_key():
     late = claimed(key="k")
 
     assert gate(late).held
-    transitions.wake_held(limit=10)
+    chores.wake_held(limit=10)
 
     assert [facts(c).letters for c in (waiting, late)] == [[("dropped", None)]] * 2
     assert settle(zombie, Outcome.SENT) == "completed"
@@ -437,7 +437,7 @@ def test_trace_18_a_job_that_was_pushed_again_is_not_found_lost_on_every_round()
     job_id = a_job()
     set_job(job_id, pushed_at=ago(60))
 
-    rounds = [len(transitions.find_lost("default", head=[], grace_seconds=5, limit=10)) for _ in range(3)]
+    rounds = [len(chores.find_lost("default", head=[], grace_seconds=5, limit=10)) for _ in range(3)]
 
     assert rounds == [1, 0, 0]
 
@@ -446,7 +446,7 @@ def test_trace_18_no_more_are_pushed_again_than_the_limit_of_a_run():
     for _ in range(5):
         set_job(a_job(), pushed_at=ago(60))
 
-    rounds = [len(transitions.find_lost("default", head=[], grace_seconds=5, limit=2)) for _ in range(4)]
+    rounds = [len(chores.find_lost("default", head=[], grace_seconds=5, limit=2)) for _ in range(4)]
 
     assert rounds == [2, 2, 1, 0]
 
