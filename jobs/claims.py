@@ -12,6 +12,15 @@ from msgspec import Struct
 from jobs.states import Lane
 
 
+class SealedDestination(Struct, frozen=True):
+    """Where a webhook or a notification goes; `sealed` is for whoever goes there (sealing.py)."""
+
+    name: str
+    kind: str
+    sealed: bytes
+    is_disabled: bool
+
+
 class Claim(Struct, frozen=True):
     """One job under one claim token.
 
@@ -31,6 +40,7 @@ class Claim(Struct, frozen=True):
     correlation_id: str
     claimed_at: datetime  # by PostgreSQL's clock, which is the only one that counts
     deaths: int = 0  # workers that died while this job may have been what killed them
+    destination: SealedDestination | None = None  # as it is now, if the job names one that is there
 
     @property
     def is_last_attempt(self) -> bool:

@@ -1,9 +1,10 @@
-"""Our own tunables, frozen. Values and units are set in scheduler/settings.py (`SENDONCE`)."""
+"""Our own tunables, frozen. Values and units are set in scheduler/tunables.py (`settings.SENDONCE`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cache
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ class Tunables:
     evidence_sources: dict[str, str]  # alias → URL where that provider can be asked what it has
     on_unknown: dict[str, str]  # type of job → policy, where it is not `hold`
     allowed_senders: tuple[str, ...]  # addresses or @domains that `from` may name
+    sealing_keys: tuple[str, ...]  # secrets; the first encrypts, all decrypt
+    reachable_networks: tuple[IPv4Network | IPv6Network, ...]  # beside the public ones
     signup_open: bool
     demo_services: tuple[str, ...]  # URLs of the two that the demo's types ask
     inbox_dir: Path | None  # where the local inbox keeps what it received
@@ -39,6 +42,7 @@ class Tunables:
     connect_timeout_seconds: float
     command_timeout_seconds: float
     dot_timeout_seconds: float
+    http_timeout_seconds: float
     gate_ttl_seconds: int
     idempotency_hours: int
     keep_completed_days: int

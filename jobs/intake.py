@@ -14,7 +14,7 @@ import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from uuid_utils.compat import uuid7
 
-from jobs import acceptance, queue
+from jobs import acceptance, destinations, queue
 from jobs.acceptance import FirstAnswer
 from jobs.claims import OwnKey, Waiting
 from jobs.database import is_away, sqlstate
@@ -124,7 +124,9 @@ def _log(wish: _Wish, answer: Answer) -> None:
 
 
 def _is_fit_for_company(wish: _Wish) -> bool:
-    return len(wish.row) < LARGE_BYTES and not connection.in_atomic_block  # there its commit would be none
+    if connection.in_atomic_block:  # there its commit would be none
+        return False
+    return len(wish.row) < LARGE_BYTES and not wish.request.type.destination  # which is looked for first
 
 
 def _ask_desk(wish: _Wish) -> Answer | None:
@@ -164,8 +166,9 @@ _desk: FrontDesk[_Wish, Answer | None] = FrontDesk(_accept_together, most=MOST_T
 
 def _accept_each(wishes: Sequence[_Wish], *, batch_id: UUID | None = None) -> list[Answer]:
     """Insert, and look where a key is taken, until all have their answers."""
-    answers: dict[int, Answer] = {}
-    pending = dict(enumerate(wishes))
+    numbered = dict(enumerate(wishes))
+    answers = _misaddressed(numbered)
+    pending = _without(numbered, answers)
     while pending:
         try:
             answers |= _insert(pending, batch_id=batch_id, patience_seconds=PATIENCE_SECONDS)
@@ -178,6 +181,16 @@ def _accept_each(wishes: Sequence[_Wish], *, batch_id: UUID | None = None) -> li
         answers |= _replays(_without(pending, answers))
         pending = _without(pending, answers)
     return [answers[number] for number in range(len(wishes))]
+
+
+def _misaddressed(wishes: Mapping[int, _Wish]) -> dict[int, Answer]:
+    """Those that name a destination which is not there, or the first answers of what was accepted while it was."""
+    naming = {n: wish for n, wish in wishes.items() if wish.request.type.destination}
+    if not naming:
+        return {}
+    known = _replays(naming)
+    owner_id = next(iter(naming.values())).owner_id
+    return known | destinations.refusals({n: wish.request for n, wish in _without(naming, known).items()}, owner_id)
 
 
 def _insert(pending: Mapping[int, _Wish], **how: Any) -> dict[int, Answer]:

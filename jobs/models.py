@@ -13,6 +13,7 @@ from jobs.states import (
     FINAL,
     RARE,
     DeliveryState,
+    DestinationKind,
     Lane,
     OnUnknown,
     Priority,
@@ -238,6 +239,30 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.reason} {self.job_id}"
+
+
+class Destination(models.Model):
+    """A named receiver of webhooks or notifications. Where it is, and its secrets, are encrypted (sealing.py)."""
+
+    id = models.UUIDField(primary_key=True)  # UUIDv7
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    name = models.TextField()
+    kind = models.TextField(choices=_choices(DestinationKind))
+    hint = models.TextField()  # what people may see of the address: its host, or the service's name
+    sealed = models.BinaryField()
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    disabled_at = models.DateTimeField(null=True)
+    disabled_because = models.TextField(null=True)
+
+    class Meta:
+        constraints = (
+            _one_of("kind", DestinationKind),
+            models.UniqueConstraint(fields=("owner", "name"), name="destination_name"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
 
 
 class Worker(models.Model):

@@ -11,6 +11,7 @@ from jobs.claims import Claim
 from jobs.states import Outcome, Reason, Resolution
 
 LONGEST_DETAIL = 500
+GONE = "gone"  # the kind of an error whose receiver wants no more, ever (HTTP 410): its destination is disabled
 REFUSALS = frozenset({Outcome.TRANSIENT, Outcome.PERMANENT, Outcome.INVALID})
 
 

@@ -111,3 +111,10 @@ class WorkerState(StrEnum):
     AVAILABLE = "available"
     BUSY = "busy"
     UNAVAILABLE = "unavailable"
+
+
+class DestinationKind(StrEnum):
+    """How a destination is reached."""
+
+    WEBHOOK = "webhook"
+    NOTIFICATION = "notification"

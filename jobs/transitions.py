@@ -18,7 +18,7 @@ from jobs.columns import as_claim, as_json, both_keys, bury, delivery_keys, job_
 from jobs.database import move, single_statement
 from jobs.errors import TooLate
 from jobs.postgres.arrays import Booleans, Texts, Uuids
-from jobs.settlements import REFUSALS, Settlement
+from jobs.settlements import GONE, REFUSALS, Settlement
 from jobs.sql import run
 from jobs.states import DeliveryState, Lane, Outcome, Reason, Resolution, Status
 
@@ -155,6 +155,7 @@ def settle(settlements: Sequence[Settlement]) -> dict[int, Status]:
     moved = _settle_sent([s for s in settlements if s.outcome is Outcome.SENT], still_running)
     moved |= _settle_refused([s for s in settlements if s.outcome in REFUSALS])
     moved |= _settle_unanswered([s for s in settlements if s.outcome is Outcome.UNKNOWN])
+    _disable_destinations([s for s in settlements if s.kind == GONE])
     write_history(settlements)
     return moved
 
@@ -228,6 +229,16 @@ def _after_refusal(settlement: Settlement, delivery_state: str) -> Status:
     if delivery_state == DeliveryState.UNKNOWN:
         return Status.UNKNOWN
     return Status.FAILED if settlement.is_final else Status.SCHEDULED
+
+
+def _disable_destinations(gone: Sequence[Settlement]) -> None:
+    if gone:
+        run(
+            "disable_destinations",
+            ids=Uuids(s.claim.job_id for s in gone),
+            claimed_ats=[s.claim.claimed_at for s in gone],
+            reasons=Texts(s.detail for s in gone),
+        )
 
 
 def _settle_unanswered(settlements: Sequence[Settlement]) -> dict[int, Status]:

@@ -14,7 +14,7 @@ from django.utils.module_loading import autodiscover_modules
 from msgspec import Struct
 
 from jobs.rules import Problem
-from jobs.states import Lane, OnUnknown, Priority
+from jobs.states import DestinationKind, Lane, OnUnknown, Priority
 
 MOST_ATTEMPTS = 50
 MODULE = "job_types"  # of any Django app: imported when Django starts, as `admin` is
@@ -37,6 +37,7 @@ class Retry(Struct, frozen=True, kw_only=True):
     attempts: int | None = None
     base_seconds: float | None = None  # after the first attempt; twice as long after each further one …
     cap_seconds: float | None = None  # … up to this
+    schedule: tuple[float, ...] = ()  # instead: seconds after the first attempt, the second, …; then the last again
 
 
 class JobType(Struct, frozen=True, kw_only=True):
@@ -58,6 +59,7 @@ class JobType(Struct, frozen=True, kw_only=True):
     handler: Handler | None = None  # without one a channel carries it
     time_limit_seconds: float = 60.0  # of one attempt of the handler
     may_be_repeated: bool = False
+    destination: DestinationKind | None = None  # the payload's `destination` names one of this kind
     from_text: str | None = None  # the field that is meant when the payload is plain text
 
     @property
@@ -130,6 +132,10 @@ def _misgivings(type: JobType) -> Iterator[str]:
         yield f"time_limit_seconds is {type.time_limit_seconds}; give a number of seconds above 0."
     if type.retry.attempts is not None and not 1 <= type.retry.attempts <= MOST_ATTEMPTS:
         yield f"retry.attempts is {type.retry.attempts}; give 1 to {MOST_ATTEMPTS}."
+    if not all(0 <= seconds < float("inf") for seconds in type.retry.schedule):
+        yield f"retry.schedule is {type.retry.schedule}; give numbers of seconds, 0 or more."
+    if type.destination and "destination" not in fields:
+        yield f"{type.payload.__name__} has no field `destination`, which would name one."
     for name in ("base_seconds", "cap_seconds"):
         seconds = getattr(type.retry, name)
         if seconds is not None and not 0 <= seconds < float("inf"):

@@ -1,6 +1,6 @@
 """Reads the environment: each `NAME`, or the content of the file that `NAME_FILE` names.
 
-Only settings.py calls this; every reading is remembered, so that docs/settings.md and
+Only settings.py and tunables.py call this; every reading is remembered, so that docs/settings.md and
 .env.example are generated from what is really read. Whatever is not understood refuses to start,
 with the name and what it means; texts, which may be secrets, are never shown.
 """
@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
+Network = IPv4Network | IPv6Network
 
 FLAGS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
 POSTGRES = ("postgres://", "postgresql://")
@@ -64,6 +66,9 @@ class Environment:
             raise ImproperlyConfigured(f"{name}: an entry has no =. Example: {example}")
         return {key.strip(): value.strip() for key, _, value in pairs}
 
+    def networks(self, name: str, default: list[str], *, help: str) -> tuple[Network, ...]:
+        return self._read("list", name, tuple(map(ip_network, default)), help, _networks)
+
     def packages(self, name: str, default: list[str], *, help: str) -> list[str]:
         """Names, by which Python finds packages."""
         names = self.names(name, default, help=help)
@@ -89,7 +94,7 @@ class Environment:
             ) from None
 
     def _read(self, kind: str, name: str, default: T, help: str, parse: Callable[[str], T]) -> T:
-        shown = ",".join(default) if isinstance(default, list) else str(default)
+        shown = ",".join(map(str, default)) if isinstance(default, list | tuple) else str(default)
         self.readings.append(Reading(name, kind, shown, help))
         text = self._text(name)
         if text is None:
@@ -117,6 +122,10 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError
     return number
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(map(ip_network, _split(text)))
 
 
 def _split(text: str) -> list[str]:

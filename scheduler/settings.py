@@ -1,4 +1,4 @@
-"""All settings, by section. The environment is read here and nowhere else.
+"""All settings, by section. The environment is read here and nowhere else; our own tunables are in tunables.py.
 
 Defaults are good enough to start on a laptop; outside DEBUG a missing secret refuses to start.
 """
@@ -9,13 +9,13 @@ import os
 import sys
 from datetime import timedelta
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
 from scheduler.env import Environment
 from scheduler.logs import configure_logging
+from scheduler.tunables import tunables
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()
@@ -204,88 +204,9 @@ DEFAULT_FROM_EMAIL = env.text(
     "DEFAULT_FROM_EMAIL", "Sendonce <no-reply@sendonce.example>", help="Sender of mails that name none."
 )
 
-# ── Sendonce's own tunables, seen through jobs/conf.py ────────────────────────────────────────
+# ── Sendonce's own, seen through jobs/conf.py ─────────────────────────────────────────────────
 
-_inbox_dir = env.text("INBOX_DIR", "", help="Folder of the local inbox, shown at /inbox. Only in DEBUG.")
-
-SENDONCE: dict[str, Any] = {
-    "redis_url": env.text(
-        "REDIS_URL",
-        "redis://127.0.0.1:6379/0",
-        help="Redis or Valkey ≥ 7: doorbell and cache. redis://[user:pass@]host:port[/db], rediss:// (TLS), "
-        "unix:///path, redis+sentinel://[user:pass@]host:port[,host:port…]/service[/db] "
-        "(the sentinels' own password: ?sentinel_password=…), redis+cluster://[user:pass@]host:port[,host:port…]. "
-        "User and password URL-encoded.",
-    ),
-    "email_providers": env.pairs(
-        "EMAIL_PROVIDERS",
-        ["local=smtp://127.0.0.1:1025"],
-        example="main=smtp+tls://user:pass@host:587",
-        help="alias=URL list; the first is the default. Schemes: smtp:// (STARTTLS when offered), "
-        "smtp+tls:// (STARTTLS required), smtps:// (TLS from the first byte). "
-        "User and password URL-encoded; ?ca=/path/ca.pem trusts a private authority, ?connections=20 is the most that one "
-        "worker process opens at once (64).",
-    ),
-    "evidence_sources": env.pairs(
-        "EVIDENCE_SOURCES",
-        [],
-        example="main=mailgun+https://api:KEY@api.mailgun.net/v3/mg.example.org",
-        help="alias=URL list: where a provider of EMAIL_PROVIDERS can be asked whether it has a message (docs/unknowns.md). "
-        "mailgun+https://api:KEY@api.mailgun.net/v3/DOMAIN, inbox+smtp://host:port (the local inbox).",
-    ),
-    "on_unknown": env.pairs(
-        "ON_UNKNOWN",
-        [],
-        example="welcome_email=resend",
-        help="type=policy list for jobs that name none: hold (a person decides), resend or assume_sent. Not listed: hold.",
-    ),
-    "allowed_senders": tuple(
-        env.names("ALLOWED_SENDERS", [], help="What `from` may name beside DEFAULT_FROM_EMAIL: addresses and @domains.")
-    ),
-    "signup_open": env.flag("SIGNUP_OPEN", False, help="Whether anyone may POST /signup."),
-    "demo_services": tuple(
-        env.names("DEMO_SERVICES", [], help="URLs of the two services that the demo's types of job ask; by make run.")
-    ),
-    "inbox_dir": Path(_inbox_dir) if _inbox_dir and DEBUG else None,
-    "journal_dir": Path(
-        env.text(
-            "JOURNAL_DIR",
-            help="Folder, of the workers' user only, where answers of SMTP servers outlive a killed worker until PostgreSQL "
-            "has them. Default: sendonce-UID among the temporary files.",
-        )
-        or f"{gettempdir()}/sendonce-{os.getuid()}"
-    ),
-    "max_attempts": env.integer("MAX_ATTEMPTS", 5, help="Attempts per job unless it says otherwise."),
-    "retry_base_seconds": env.number("RETRY_BASE_SECONDS", 1.0, help="Wait after the first failed attempt, seconds."),
-    "retry_cap_seconds": env.number("RETRY_CAP_SECONDS", 21600.0, help="Longest wait between attempts, seconds."),
-    "retry_jitter": env.number("RETRY_JITTER", 0.2, help="Spread of each wait: 0.2 is ±20 %."),
-    "lease_seconds": env.number("LEASE_SECONDS", 30.0, help="Silence after which a worker counts as dead, seconds."),
-    "heartbeat_seconds": env.number("HEARTBEAT_SECONDS", 5.0, help="Time between a worker's heartbeats, seconds."),
-    "poison_deaths": env.integer("POISON_DEATHS", 3, help="Workers a job may take down before it is set aside."),
-    "worker_concurrency": env.integer(
-        "WORKER_CONCURRENCY", 256, help="Deliveries under way at once per worker process."
-    ),
-    "worker_hands": env.integer(
-        "WORKER_HANDS", 8, help="Processes per worker process in which handlers of job types run, one job each."
-    ),
-    "drain_seconds": env.number("DRAIN_SECONDS", 20.0, help="Time to finish after SIGTERM, seconds."),
-    "put_back_seconds": env.number("PUT_BACK_SECONDS", 1.0, help="Wait of a job whose key another job holds, seconds."),
-    "connect_timeout_seconds": env.number("CONNECT_TIMEOUT_SECONDS", 10.0, help="SMTP connect time-out, seconds."),
-    "command_timeout_seconds": env.number("COMMAND_TIMEOUT_SECONDS", 60.0, help="SMTP reply time-out, seconds."),
-    "dot_timeout_seconds": env.number(
-        "DOT_TIMEOUT_SECONDS", 600.0, help="Wait for the reply after the final dot, seconds (RFC 5321 §4.5.3.2.6)."
-    ),
-    "gate_ttl_seconds": env.integer("GATE_TTL_SECONDS", 86400, help="How long Redis remembers a key, seconds."),
-    "idempotency_hours": env.integer("IDEMPOTENCY_HOURS", 24, help="How long an Idempotency-Key is kept, hours."),
-    "keep_completed_days": env.integer("KEEP_COMPLETED_DAYS", 30, help="Completed jobs are kept this long, days."),
-    "keep_bodies_days": env.integer("KEEP_BODIES_DAYS", 7, help="Their payloads are kept this long, days."),
-    "keep_decided_days": env.integer("KEEP_DECIDED_DAYS", 180, help="Decided dead letters are kept this long, days."),
-    "max_body_bytes": env.integer("MAX_BODY_BYTES", 512 * 1024, help="Largest request body, bytes."),
-    "max_attachment_body_bytes": env.integer(
-        "MAX_ATTACHMENT_BODY_BYTES", 10 * 1024 * 1024, help="Largest request body with attachments, bytes."
-    ),
-    "max_recipients": env.integer("MAX_RECIPIENTS", 50, help="Recipients per message: to, cc and bcc together."),
-}
+SENDONCE: dict[str, Any] = tunables(env, debug=DEBUG, secret_key=SECRET_KEY)
 
 # ── Logs ──────────────────────────────────────────────────────────────────────────────────────
 

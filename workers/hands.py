@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as PoolTimeout
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct
 
 from workers import tasks
 from workers.tasks import Ending, Errand, How
@@ -34,14 +36,16 @@ class Hands:
         self._pool: ProcessPool | None = None
 
     async def carry_out(self, errand: Errand) -> Ending:
-        """What came of it, also when its process was ended at the limit or died. Who is cancelled while waiting ends
-        the process."""
+        """What came of it; see `do`."""
+        return await self.do(tasks.carry_out, errand, limit_seconds=errand.limit_seconds)
+
+    async def do(self, work: Callable[[bytes], bytes], asked: Struct, *, limit_seconds: float) -> Ending:
+        """Call `work`, in a process, with what is asked for as JSON; it returns an Ending, also as JSON. What came of
+        it, also when its process was ended at the limit or died. Who is cancelled while waiting ends the process."""
         from pebble import ProcessExpired
 
-        limit = errand.limit_seconds + GRACE_SECONDS
-        under_way: Future[bytes] = self._ready().schedule(
-            tasks.carry_out, args=[msgspec.json.encode(errand)], timeout=limit
-        )
+        limit = limit_seconds + GRACE_SECONDS
+        under_way: Future[bytes] = self._ready().schedule(work, args=[msgspec.json.encode(asked)], timeout=limit)
         try:
             ending = await asyncio.wrap_future(under_way)
         except PoolTimeout:

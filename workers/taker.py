@@ -18,7 +18,7 @@ import structlog
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from jobs import queue, rescues, transitions
+from jobs import destinations, queue, rescues, transitions
 from jobs.claims import Claim
 from jobs.conf import Tunables
 from jobs.database import is_away
@@ -181,7 +181,7 @@ class Taker:
             self._recorder.put_back(ahead.values(), wait_seconds=self._conf.put_back_seconds)
 
     def _admit(self, claims: list[Claim]) -> None:
-        admitted = gate.admit(claims)
+        admitted = destinations.addressed(gate.admit(claims))
         tokens = {claim.token for claim in admitted}
         self._slots.free(claim.token for claim in claims if claim.token not in tokens)
         self._hand_over(admitted)

@@ -1,4 +1,4 @@
-"""The windows on jobs and workers."""
+"""The windows on jobs, destinations and workers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from unfold.decorators import display
 
 from jobs.admin.facts import as_history, as_text
 from jobs.admin.read_only import ReadOnly, TypeFilter
-from jobs.models import Job, Worker
+from jobs.models import Destination, Job, Worker
 
 COLOURS = {"completed": "success", "failed": "danger", "unknown": "warning", "running": "info"}
 
@@ -74,6 +74,17 @@ class JobAdmin(ReadOnly):
     @display(description="payload")
     def payload_text(self, row: Job) -> SafeString | str:
         return as_text(row.payload)
+
+
+@admin.register(Destination)
+class DestinationAdmin(ReadOnly):
+    """Never what is sealed."""
+
+    list_display = ("name", "kind", "hint", "owner", "updated_at", "disabled_at")
+    list_filter = ("kind",)
+    list_select_related = ("owner",)
+    fields = ("name", "kind", "hint", "owner", "created_at", "updated_at", "disabled_at", "disabled_because")
+    ordering = ("-id",)
 
 
 @admin.register(Worker)

@@ -17,7 +17,7 @@ class View(APIView):
 
     content_negotiation_class = OneKind
     metadata_class = None
-    http_method_names = ["get", "post", "head"]
+    http_method_names = ["get", "post", "put", "delete", "head"]
 
     # REST framework makes all of these anew for each request. None of ours remembers anything about one.
     _shared: ClassVar[dict[str, Any]]

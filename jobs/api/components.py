@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from jobs import batches, payloads, requests, types
-from jobs.api import auth, batch_shapes, problems, selections, shapes
+from jobs.api import auth, batch_shapes, destinations, problems, selections, shapes
 from jobs.api.schema import OPTIONAL_BODY
 
 REF = "#/components/schemas/{name}"
@@ -30,6 +30,9 @@ ANSWERS = (
     selections.RedriveRequest,
     selections.DiscardManyRequest,
     selections.ResolveManyRequest,
+    destinations.NewDestination,
+    destinations.Destination,
+    destinations.DestinationList,
     shapes.WorkerList,
     shapes.Health,
     shapes.Alive,

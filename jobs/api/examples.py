@@ -18,6 +18,11 @@ JOBS: dict[str, Any] = {
         "max_attempts": 3,
         "on_unknown": "hold",
     },
+    "webhook": {
+        "type": "webhook",
+        "payload": {"destination": "shop", "event": "order.paid", "data": {"order": 4711}},
+    },
+    "notification": {"type": "notification", "payload": {"destination": "on-call", "body": "The till is silent."}},
     "type inside the payload": {"payload": {"type": "email"} | EMAIL},
 }
 BATCHES: dict[str, Any] = {
@@ -55,4 +60,9 @@ DISCARDS: dict[str, Any] = {
 RESOLUTIONS: dict[str, Any] = {
     "what would happen": {"decision": "mark_sent", "reason": "unknown", "type": "email"},
     "do it": {"decision": "mark_sent", "reason": "unknown", "preview": False, "note": "The relay's log has them all."},
+}
+
+DESTINATIONS: dict[str, Any] = {
+    "webhook": {"kind": "webhook", "url": "https://hooks.example.org/orders"},
+    "notification": {"kind": "notification", "url": "tgram://123456789:AbCdEf/12315544"},
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from jobs.api import auth, batches, bulk_decisions, dead_letters, jobs, workers
+from jobs.api import auth, batches, bulk_decisions, dead_letters, destinations, jobs, workers
 
 urlpatterns = [
     path("jobs", jobs.JobsView.as_view(), name="jobs"),  # first: they are tried one after the other
@@ -25,5 +25,7 @@ urlpatterns = [
     path("failedJobs/<int:id>/requeue", dead_letters.RequeueView.as_view(), name="requeue"),
     path("failedJobs/<int:id>/discard", dead_letters.DiscardView.as_view(), name="discard"),
     path("failedJobs/<int:id>/resolve", dead_letters.ResolveView.as_view(), name="resolve"),
+    path("destinations", destinations.DestinationsView.as_view(), name="destinations"),
+    path("destinations/<str:name>", destinations.DestinationView.as_view(), name="destination"),
     path("workers", workers.WorkersView.as_view(), name="workers"),
 ]

@@ -42,9 +42,18 @@ class Caller:
         return self.client.get(path, params, headers=self.headers | _spelled(headers))
 
     def post(self, path: str, body: Any = None, **headers: str) -> HttpResponse:
+        return self._send("POST", path, body, headers)
+
+    def put(self, path: str, body: Any = None, **headers: str) -> HttpResponse:
+        return self._send("PUT", path, body, headers)
+
+    def delete(self, path: str, **headers: str) -> HttpResponse:
+        return self._send("DELETE", path, None, headers)
+
+    def _send(self, method: str, path: str, body: Any, headers: dict[str, str]) -> HttpResponse:
         raw = body if isinstance(body, bytes) else msgspec.json.encode(body) if body is not None else b""
         return self.client.generic(
-            "POST", path, raw, "application/x-www-form-urlencoded", headers=self.headers | _spelled(headers)
+            method, path, raw, "application/x-www-form-urlencoded", headers=self.headers | _spelled(headers)
         )
 
     def add(self, **body: Any) -> HttpResponse:

@@ -6,7 +6,9 @@ from jobs import types
 from jobs.conf import tunables
 from workers.channels.base import Channel
 from workers.channels.email import EmailChannel
+from workers.channels.notification import NotificationChannel
 from workers.channels.task import TaskChannel
+from workers.channels.webhook import WebhookChannel
 from workers.hands import Hands
 from workers.providers import endpoints
 
@@ -18,5 +20,11 @@ def channels() -> dict[str, Channel]:
     """
     conf = tunables()
     email, hands = EmailChannel(endpoints(), conf), Hands(conf.worker_hands)
+    messages: dict[str, Channel] = {
+        "email": email,
+        "welcome_email": email,
+        "webhook": WebhookChannel(conf),
+        "notification": NotificationChannel(),
+    }
     tasks: dict[str, Channel] = {type.name: TaskChannel(type, hands) for type in types.every() if type.handler}
-    return {"email": email, "welcome_email": email, **tasks}
+    return messages | tasks

@@ -8,11 +8,11 @@ from typing import Any
 
 from jobs import payloads
 from jobs.claims import Claim
-from jobs.errors import Permanent, Transient, Unanswered
+from jobs.errors import DeliveryError, Permanent, Transient, Unanswered
 from jobs.types import JobType
 from workers.channels.base import Receipt
 from workers.hands import Hands
-from workers.tasks import Errand, How
+from workers.tasks import Ending, Errand, How
 
 PROVIDER = "handler"
 
@@ -25,6 +25,20 @@ class TaskReceipt(Receipt, frozen=True):
     @property
     def result(self) -> dict[str, Any]:
         return self.returned
+
+
+def result_of(ending: Ending, *, doubt: type[DeliveryError]) -> dict[str, Any]:
+    """What was returned. Raises Transient and Permanent as was said in the process, and `doubt` where nobody can know
+    how far it came."""
+    match ending.how:
+        case How.DONE:
+            return ending.result
+        case How.TRANSIENT:
+            raise Transient(ending.detail, kind=ending.kind, code=ending.code, retry_after=ending.retry_after)
+        case How.PERMANENT:
+            raise Permanent(ending.detail, kind=ending.kind, code=ending.code)
+        case How.UNDONE:
+            raise doubt(ending.detail, kind=ending.kind)
 
 
 class TaskLine:
@@ -44,16 +58,8 @@ class TaskLine:
         """Have it done. Raises Transient and Permanent as the handler does; when nobody can know how far it came,
         Transient if the type may be repeated, else Unanswered."""
         ending = await self._hands.carry_out(self._errand)
-        match ending.how:
-            case How.DONE:
-                return TaskReceipt(provider=PROVIDER, code=None, detail="", returned=ending.result)
-            case How.TRANSIENT:
-                raise Transient(ending.detail, kind=ending.kind, code=ending.code, retry_after=ending.retry_after)
-            case How.PERMANENT:
-                raise Permanent(ending.detail, kind=ending.kind, code=ending.code)
-            case How.UNDONE:
-                doubt = Transient if self._type.may_be_repeated else Unanswered
-                raise doubt(ending.detail, kind=ending.kind)
+        returned = result_of(ending, doubt=Transient if self._type.may_be_repeated else Unanswered)
+        return TaskReceipt(provider=PROVIDER, code=None, detail="", returned=returned)
 
 
 class TaskChannel:

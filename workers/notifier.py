@@ -1,0 +1,201 @@
+"""Tells one service of people's about one notice, by Apprise. Runs in a process that does nothing else meanwhile.
+
+Apprise says yes or no, and logs why. What a no means for the promise has to be known better: whether the service said
+it, or was never reached, or has perhaps heard all of it. So the answers that its plugins get are looked at where they
+pass, in `requests`, which nearly all of them use. Where they connect to is looked at, too, by an audit hook (PEP 578):
+that holds for whatever library a plugin uses.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from jobs import networks, notifications
+from workers import retry_after
+from workers.tasks import Ending, How
+
+SHORTEST_SECRET = 4  # characters of an address that are taken out of what is told about it
+
+
+class Notice(Struct, frozen=True, kw_only=True):
+    """What is told, and to whom."""
+
+    url: str
+    title: str
+    body: str
+    level: str
+    destination: str
+
+
+@dataclass
+class Watch:
+    """What was seen while one notice was told."""
+
+    answers: list[Any] = field(default_factory=list)  # requests.Response, or the exception instead of one
+    refused: str | None = None  # an address that may not be reached
+
+
+class AddressRefused(ConnectionRefusedError):
+    """Where it leads is not for others to reach through us."""
+
+
+_watch: Watch | None = None
+
+
+def tell(asked: bytes) -> bytes:
+    """A Notice, as JSON, to its Ending, as JSON."""
+    return msgspec.json.encode(_tell(msgspec.json.decode(asked, type=Notice)))
+
+
+def _tell(notice: Notice) -> Ending:
+    service = notifications.service(notice.url)
+    if service is None:
+        return Ending(how=How.PERMANENT, detail="Apprise knows no such service.", kind="service_unknown")
+    import apprise
+
+    app = apprise.Apprise(asset=apprise.AppriseAsset(app_id="Sendonce", async_mode=False, secure_logging=True))
+    app.add(service)
+    with _words_of(apprise) as said, _watching() as watch:
+        is_told = app.notify(title=notice.title or None, body=notice.body, notify_type=notice.level)
+    words = _without_secrets(said.getvalue(), notice.url) or "Apprise gave no reason."
+    return _ending(bool(is_told), watch, words)
+
+
+def _ending(is_told: bool, watch: Watch, words: str) -> Ending:
+    last = watch.answers[-1] if watch.answers else None
+    status = getattr(last, "status_code", None)
+    if is_told:
+        return Ending(how=How.DONE, detail="", code=status)
+    heard = any(getattr(answer, "ok", False) for answer in watch.answers[:-1])  # some of several calls were
+    if watch.refused and not heard:
+        told = f"It leads to {watch.refused}, which is not public. Have its network put into REACHABLE_NETWORKS."
+        return Ending(how=How.PERMANENT, detail=told, kind="address_refused")
+    if heard or _may_have_arrived(last):
+        return Ending(how=How.UNDONE, detail=words, kind="unanswered")
+    if status is None:
+        return Ending(how=How.TRANSIENT, detail=words, kind="unreachable")
+    if status >= 500 or status in (408, 425, 429):
+        after = retry_after.seconds(last.headers.get("retry-after"))  # type: ignore[union-attr]
+        return Ending(how=How.TRANSIENT, detail=words, kind=f"http_{status // 100}xx", code=status, retry_after=after)
+    return Ending(how=How.PERMANENT, detail=words, kind=f"http_{status // 100}xx", code=status)
+
+
+def _may_have_arrived(last: Any) -> bool:
+    """No answer, and not one of the errors that come before the first byte of a request is written."""
+    import requests
+    from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+    from urllib3.exceptions import SSLError as HandshakeError
+
+    if last is None:
+        return True  # a plugin that does not speak HTTP, or not by `requests`
+    if not isinstance(last, Exception):
+        return False
+    if isinstance(last, requests.exceptions.ConnectTimeout | requests.exceptions.SSLError):
+        return False
+    before = (ConnectTimeoutError, NameResolutionError, NewConnectionError, HandshakeError, AddressRefused)
+    return not any(isinstance(cause, before) for cause in _causes(last))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what is behind it, as requests and urllib3 wrap it."""
+    waiting, seen = [error], set()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        wrapped = (one.__cause__, one.__context__, getattr(one, "reason", None), *one.args)
+        waiting += [inner for inner in wrapped if isinstance(inner, BaseException)]
+
+
+# ── Looking on ────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _watching() -> Iterator[Watch]:
+    global _watch
+    _look_on()
+    _watch = watch = Watch()
+    try:
+        yield watch
+    finally:
+        _watch = None
+
+
+@cache
+def _look_on() -> None:
+    """Once in a process: an audit hook cannot be taken away."""
+    from requests.adapters import HTTPAdapter
+
+    plain = HTTPAdapter.send
+
+    def send(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            answer = plain(self, *args, **kwargs)
+        except Exception as error:
+            if _watch:
+                _watch.answers.append(error)
+            raise
+        if _watch:
+            _watch.answers.append(answer)
+        return answer
+
+    HTTPAdapter.send = send  # type: ignore[method-assign]
+    sys.addaudithook(_audit)
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if _watch is None:
+        return
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+        address = args[1]
+        host = str(address[0]) if isinstance(address, tuple) and address else "this machine"
+        if not _is_allowed(host):
+            _watch.refused = host
+            raise AddressRefused(f"{host} may not be reached.")
+    elif event in ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn"):
+        raise PermissionError("A notification starts no program.")
+
+
+def _is_allowed(host: str) -> bool:
+    try:
+        return networks.may_be_reached(host)
+    except ValueError:
+        return False  # a name, which would be looked up once more
+
+
+@contextmanager
+def _words_of(apprise: Any) -> Iterator[io.StringIO]:
+    """What Apprise logs meanwhile: its only way to say why."""
+    said = io.StringIO()
+    handler = logging.StreamHandler(said)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger, level = logging.getLogger("apprise"), logging.getLogger("apprise").level
+    logger.setLevel(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def _without_secrets(words: str, url: str) -> str:
+    parts = url.partition("://")[2]
+    for sign in "/?&=:@#,%":
+        parts = parts.replace(sign, " ")
+    for part in sorted(parts.split(), key=len, reverse=True):
+        if len(part) >= SHORTEST_SECRET:
+            words = words.replace(part, "…")
+    return " ".join(words.split())
