@@ -30,6 +30,7 @@ def wait_seconds(
     plain = min(base * 2**exponent, cap)
     if retry.schedule:
         plain = retry.schedule[min(max(attempt, 1), len(retry.schedule)) - 1]
+        cap = max(retry.schedule)
     chance = random.random() if roll is None else roll
     spread = plain * (1 + conf.retry_jitter * (2 * chance - 1))
     return max(spread, min(retry_after or 0.0, cap))

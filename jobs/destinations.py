@@ -110,7 +110,7 @@ def of_name(owner_id: int, name: str) -> Destination:
     return row
 
 
-def opened(sealed: bytes) -> Address:
+def opened(sealed: bytes | memoryview) -> Address:
     """Raises sealing.CannotOpen."""
     return msgspec.json.decode(sealing.open_(sealed), type=Address)
 

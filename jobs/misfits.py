@@ -23,6 +23,7 @@ _PYTHON_TYPES: dict[type[inspect.Type], tuple[type, ...]] = {
     inspect.ListType: (list, tuple),
     inspect.DictType: (dict,),
     inspect.StructType: (dict,),
+    inspect.EnumType: (str,),  # ours are of strings
 }
 _JSON_NAMES: dict[type, str] = {
     str: "a string",
@@ -51,6 +52,10 @@ def _of_type(node: inspect.Type, raw: Any, path: str) -> Iterator[Problem]:
         yield path, f"is {_JSON_NAMES.get(type(raw), 'something else')}. Give {wanted}."
     elif isinstance(fitting, inspect.StructType):
         yield from _of_struct(fitting, raw, path)
+    elif isinstance(fitting, inspect.EnumType):
+        words = [str(word.value) for word in fitting.cls]
+        if raw not in words:
+            yield path, f"is none of: {', '.join(words)}."
     elif isinstance(fitting, inspect.ListType):
         for index, item in enumerate(raw):
             yield from _of_type(fitting.item_type, item, f"{path}[{index}]")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -43,15 +45,24 @@ def rules(payload: NotificationPayload, at: str) -> Iterator[Problem]:
 
 def service(url: str) -> Any:
     """Apprise's object for an address, or None when it knows no such service or misses a part."""
-    import apprise  # 30 MB with its hundred services: only for whoever needs it
-
-    logging.getLogger("apprise").setLevel(logging.ERROR)
     if not url.isprintable() or len(url) > LONGEST_URL:
         return None
-    found = apprise.Apprise.instantiate(url, suppress_exceptions=True)
+    found = _apprise().Apprise.instantiate(url, suppress_exceptions=True)
     if found is not None:
         found.retry = 0  # it is tried again by us, who know when it may be
     return found
+
+
+@cache
+def _apprise() -> Any:
+    """With its hundred services it takes 30 MB and a fifth of a second: only for whoever needs it."""
+    with warnings.catch_warnings():  # of what Python's next versions will not have
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import apprise
+
+        logging.getLogger("apprise").setLevel(logging.CRITICAL)
+        apprise.Apprise.instantiate("json://localhost")  # this loads them
+    return apprise
 
 
 def check_url(url: str) -> str:

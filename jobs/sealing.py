@@ -26,7 +26,7 @@ def seal(plain: bytes) -> bytes:
     return _box(tunables().sealing_keys).encrypt(plain)
 
 
-def open_(sealed: bytes) -> bytes:
+def open_(sealed: bytes | memoryview) -> bytes:
     """What was sealed. Raises CannotOpen when its key is none of ours, or a bit of it was changed."""
     try:
         return _box(tunables().sealing_keys).decrypt(bytes(sealed))

@@ -43,9 +43,12 @@ def tunables(settings: Any) -> Iterator[Callable[..., conf.Tunables]]:
     conf.tunables.cache_clear()
 
 
+OURS = ("email", "welcome_email", "webhook", "notification")
+
+
 def add_types(patch: pytest.MonkeyPatch, module: str) -> None:
     """Beside our own types of job there are, for as long as the patch lasts, those of this module of an app."""
-    patch.setattr(types, "_types", {name: types._types[name] for name in ("email", "welcome_email")})
+    patch.setattr(types, "_types", {name: types._types[name] for name in OURS})
     if module in sys.modules:
         importlib.reload(sys.modules[module])
     else:

@@ -66,7 +66,7 @@ def _tell(notice: Notice) -> Ending:
     app = apprise.Apprise(asset=apprise.AppriseAsset(app_id="Sendonce", async_mode=False, secure_logging=True))
     app.add(service)
     with _words_of(apprise) as said, _watching() as watch:
-        is_told = app.notify(title=notice.title or None, body=notice.body, notify_type=notice.level)
+        is_told = app.notify(title=notice.title, body=notice.body, notify_type=notice.level)
     words = _without_secrets(said.getvalue(), notice.url) or "Apprise gave no reason."
     return _ending(bool(is_told), watch, words)
 

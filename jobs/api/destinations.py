@@ -18,8 +18,8 @@ from jobs.states import DestinationKind
 
 DESCRIPTION = """A webhook's receiver gets `POST` requests as Standard Webhooks describes them, signed with `secret`.
 Without one the receiver keeps the secret that it has, or one is made and answered, this once. A notification's `url` is
-one of Apprise's. Both are encrypted and never shown again. A destination that was disabled, because its receiver answered
-410 Gone, is enabled by writing it anew."""
+one of Apprise's. Both are encrypted and never shown again. A destination that was disabled, because its receiver
+answered 410 Gone, is enabled by writing it anew."""
 
 
 class NewDestination(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from django.contrib.auth.models import User
@@ -48,9 +49,18 @@ def owner(database_url: str) -> User:
 
 @pytest.fixture
 def platform(tmp_path: Path, database_url: str, redis_url: str, smtp: FaultySmtp, owner: User) -> Iterator[Platform]:
-    platform = Platform(tmp_path, database_url=database_url, redis_url=redis_url, smtp=smtp, owner=owner)
-    yield platform
-    platform.kill_all()
+    # A short name: the sockets that processes make in it may have paths of 107 characters.
+    with TemporaryDirectory(prefix="sendonce-") as temporary:
+        platform = Platform(
+            tmp_path,
+            database_url=database_url,
+            redis_url=redis_url,
+            smtp=smtp,
+            owner=owner,
+            temporary=Path(temporary),
+        )
+        yield platform
+        platform.kill_all()
 
 
 # ── Servers of a journey's own ────────────────────────────────────────────────────────────────

@@ -49,7 +49,16 @@ SHORT_LEASE_SECONDS = 2.5  # half of it must stay above the second in which an i
 class Platform:
     """Starts and kills the processes, lets jobs in, and waits for conditions."""
 
-    def __init__(self, folder: Path, *, database_url: str, redis_url: str, smtp: FaultySmtp, owner: User) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        database_url: str,
+        redis_url: str,
+        smtp: FaultySmtp,
+        owner: User,
+        temporary: Path,
+    ) -> None:
         self.smtp = smtp
         self.owner = owner
         self.env: dict[str, str] = {
@@ -57,10 +66,9 @@ class Platform:
             "DATABASE_URL": database_url,
             "REDIS_URL": redis_url,
             "EMAIL_PROVIDERS": f"main=smtp://127.0.0.1:{smtp.port}",
-            "TMPDIR": str(folder / "tmp"),
+            "TMPDIR": str(temporary),
             "JOURNAL_DIR": str(folder / "journal"),
         }
-        (folder / "tmp").mkdir()
         self._logs = folder / "logs"
         self._children: list[Child] = []
         self._clients: list[httpx.Client] = []

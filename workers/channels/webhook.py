@@ -100,15 +100,16 @@ class WebhookChannel:
         from workers.public_network import AddressRefused
 
         patience = {"connect": self._conf.connect_timeout_seconds, "pool": self._conf.http_timeout_seconds}
+        pool, headers = self._pool(urlsplit(call.url).scheme), list(call.headers.items())
         try:
             async with (
                 asyncio.timeout(self._conf.http_timeout_seconds),
-                self._pool(urlsplit(call.url).scheme).stream(
-                    "POST", call.url, headers=call.headers, content=call.body, extensions={"timeout": patience}
+                pool.stream(
+                    "POST", call.url, headers=headers, content=call.body, extensions={"timeout": patience}
                 ) as response,
             ):
-                headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-                return response.status, headers, await _excerpt(response)
+                told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+                return response.status, told, await _excerpt(response)
         except AddressRefused as error:
             raise Permanent(str(error), kind="address_refused") from None
         except (TimeoutError, httpcore.TimeoutException) as error:
