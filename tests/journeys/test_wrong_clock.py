@@ -50,7 +50,14 @@ class WrongClockPlatform(Platform):
 
 @pytest.fixture
 def platform(tmp_path, database_url, redis_url, smtp, owner):
-    platform = WrongClockPlatform(tmp_path, database_url=database_url, redis_url=redis_url, smtp=smtp, owner=owner)
+    platform = WrongClockPlatform(
+        tmp_path,
+        database_url=database_url,
+        redis_url=redis_url,
+        smtp=smtp,
+        owner=owner,
+        temporary=tmp_path,
+    )
     yield platform
     platform.kill_all()
 

@@ -59,7 +59,7 @@ BY_KEY = {  # the hot path, and people: rows are named, and found by their name
     *("mark", "acquit", "take_mark_back", "unmark_deliveries", "unmark_jobs", "lock_jobs", "adoptable"),
     *("sent_deliveries", "sent_unmarked_deliveries", "sent_jobs", "refused_deliveries", "refused_jobs"),
     *("unanswered_deliveries", "unanswered_jobs", "close_dead_letters", "insert_dead_letters", "insert_attempts"),
-    *("rescue_deliveries", "rescue_jobs"),
+    *("rescue_deliveries", "rescue_jobs", "destinations_of_jobs", "disable_destinations"),
     *("lock_jobs_of_dead_letters", "look_at_dead_letters", "requeue_jobs", "override_jobs"),
     *("decide_deliveries", "decide_jobs", "resolve_dead_letters", "note_evidence"),
 }
