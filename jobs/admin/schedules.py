@@ -8,12 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action, display
 
 from jobs import schedules
@@ -36,7 +33,6 @@ class ScheduleAdmin(ReadOnly):
     search_help_text = "The id of a schedule"
     search_what = "schedule"
     actions = ("pause", "resume")
-    actions_detail = ("pause_this", "resume_this")
     fieldsets = (
         (None, {"fields": ("id", "name", "owner", "shown_state", "pause_reason")}),
         ("When", {"fields": ("cron", "time_zone", "missed", "next_at", "last_at", "last_job_id")}),
@@ -59,28 +55,6 @@ class ScheduleAdmin(ReadOnly):
     @action(description="Resume: from the next time to come", permissions=["decide"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Schedule]) -> None:
         self._move_many(request, queryset, _resume, "resumed")
-
-    @action(description="Pause", url_path="pause", permissions=["decide"])
-    def pause_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._move_one(request, object_id, _pause_by(request), "paused")
-
-    @action(description="Resume", url_path="resume", permissions=["decide"])
-    def resume_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._move_one(request, object_id, _resume, "resumed")
-
-    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[UnfoldAction]:
-        """The one of the two buttons that would change something."""
-        row = self.get_object(request, unquote(str(object_id)))
-        fitting = "resume" if row is not None and row.paused else "pause"
-        allowed: list[UnfoldAction] = super().get_actions_detail(request, object_id)
-        return [button for button in allowed if button.path == fitting]
-
-    def _move_one(self, request: HttpRequest, object_id: str, move: Move, done: str) -> HttpResponse:
-        row = self.get_object(request, unquote(object_id))
-        if row is None:
-            raise Http404
-        self._move_many(request, Schedule.objects.filter(pk=row.pk), move, done)
-        return HttpResponseRedirect(reverse("admin:jobs_schedule_change", args=[row.pk]))
 
     def _move_many(self, request: HttpRequest, rows: QuerySet[Schedule], move: Move, done: str) -> None:
         """Each on its own, and a message for each that could not be."""
