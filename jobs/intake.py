@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -42,6 +42,7 @@ class Accepted:
 
 
 Answer = Accepted | Refused
+Bell = Callable[..., object]  # as queue.announce
 
 
 class _Wish(NamedTuple):
@@ -76,14 +77,20 @@ def accept(request: JobRequest, *, owner_id: int, correlation_id: str) -> Accept
 
 
 def accept_many(
-    requests: Sequence[JobRequest], *, owner_id: int, correlation_id: str, batch_id: UUID | None = None
+    requests: Sequence[JobRequest],
+    *,
+    owner_id: int,
+    correlation_id: str,
+    batch_id: UUID | None = None,
+    bell: Bell | None = None,
 ) -> list[Answer]:
     """Accept many, each on its own, in one commit; their answers in the order given.
 
     What `accept` raises about one of them stands in its place here, and the others are accepted all the same.
+    Inside a transaction, whose commit is yet to come, `bell` is rung instead of the queue's.
     """
     wishes = [_wish(request, owner_id=owner_id, correlation_id=correlation_id) for request in requests]
-    answers = _accept_each(wishes, batch_id=batch_id)
+    answers = _accept_each(wishes, batch_id=batch_id, bell=bell)
     for wish, answer in zip(wishes, answers, strict=True):
         _log(wish, answer)
     return answers
@@ -164,14 +171,14 @@ _desk: FrontDesk[_Wish, Answer | None] = FrontDesk(_accept_together, most=MOST_T
 # ── Many in one commit ────────────────────────────────────────────────────────────────────────
 
 
-def _accept_each(wishes: Sequence[_Wish], *, batch_id: UUID | None = None) -> list[Answer]:
+def _accept_each(wishes: Sequence[_Wish], *, batch_id: UUID | None = None, bell: Bell | None = None) -> list[Answer]:
     """Insert, and look where a key is taken, until all have their answers."""
     numbered = dict(enumerate(wishes))
     answers = _misaddressed(numbered)
     pending = _without(numbered, answers)
     while pending:
         try:
-            answers |= _insert(pending, batch_id=batch_id, patience_seconds=PATIENCE_SECONDS)
+            answers |= _insert(pending, bell, batch_id=batch_id, patience_seconds=PATIENCE_SECONDS)
         except OperationalError as error:
             keyed: dict[int, Answer] = {n: KeyInFlight(retry_after=1) for n, wish in pending.items() if wish.key}
             if sqlstate(error) != LOCK_NOT_AVAILABLE or not keyed:
@@ -193,11 +200,11 @@ def _misaddressed(wishes: Mapping[int, _Wish]) -> dict[int, Answer]:
     return known | destinations.refusals({n: wish.request for n, wish in _without(naming, known).items()}, owner_id)
 
 
-def _insert(pending: Mapping[int, _Wish], **how: Any) -> dict[int, Answer]:
+def _insert(pending: Mapping[int, _Wish], bell: Bell | None = None, **how: Any) -> dict[int, Answer]:
     """Those that are new, as committed; then the bell."""
     statuses = acceptance.accept([wish.row for wish in pending.values()], **how)
     new = {number: wish for number, wish in pending.items() if wish.job_id in statuses}
-    queue.announce(
+    (bell or queue.announce)(
         [
             Waiting(wish.job_id, wish.request.priority, wish.request.type.lane)
             for wish in new.values()

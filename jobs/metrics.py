@@ -20,6 +20,11 @@ JOB_RETRIES = Histogram(
 DUPLICATES = Counter("duplicates_suppressed_total", "Jobs completed without sending, by the tier that knew.", ["tier"])
 SEND_UNKNOWN = Counter("send_unknown_total", "Deliveries whose outcome nobody can know.")
 LEASE_TIMEOUTS = Counter("lease_timeouts_total", "Jobs taken back from workers that fell silent.")
+SCHEDULE_RUNS = Counter("schedule_runs_total", "Jobs that schedules have made.")
+SCHEDULE_MISSED = Counter(
+    "schedule_runs_missed_total",
+    "Times of schedules that passed while no clock was running, and made no job of their own.",
+)
 INQUIRIES = Counter(
     "provider_inquiries_total",
     "Questions to providers about unknowns, by source and answer: accepted, not_accepted, cannot_say, no_answer.",

@@ -97,6 +97,14 @@ class OnUnknown(StrEnum):
     ASSUME_SENT = "assume_sent"
 
 
+class Missed(StrEnum):
+    """What a schedule makes of the times at which no clock was running."""
+
+    SKIP = "skip"  # nothing; only times to come
+    ONCE = "once"  # one job for all of them
+    ALL = "all"  # one for each, up to a bound
+
+
 class Priority(StrEnum):
     """The three queues, served in this order."""
 

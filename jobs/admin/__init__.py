@@ -1,10 +1,11 @@
-"""The admin: a window on jobs and workers, and the decision desk for dead letters.
+"""The admin: a window on jobs, schedules and workers, and the decision desk for dead letters.
 
-Everything is read-only. What people decide goes through the same functions that the API calls, after a page that shows
-what it would come to, and every row's result is reported.
+Everything is read-only, but schedules have a brake. What people decide goes through the same functions that the API
+calls, for dead letters after a page that shows what it would come to, and every row's result is reported.
 """
 
 from jobs.admin.dead_letters import DeadLetterAdmin
+from jobs.admin.schedules import ScheduleAdmin
 from jobs.admin.windows import JobAdmin, WorkerAdmin
 
-__all__ = ["DeadLetterAdmin", "JobAdmin", "WorkerAdmin"]
+__all__ = ["DeadLetterAdmin", "JobAdmin", "ScheduleAdmin", "WorkerAdmin"]

@@ -35,6 +35,7 @@ class ReadOnly(ModelAdmin):
     list_max_show_all = 0
     sortable_by = ()
     search_by = "id"
+    search_what = "job"
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -48,13 +49,13 @@ class ReadOnly(ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """By one exact id of a job; anything else would read the whole table."""
+        """By one exact id; anything else would read the whole table."""
         if not search_term.strip():
             return queryset, False
         try:
             return queryset.filter(**{self.search_by: UUID(search_term.strip())}), False
         except ValueError:
-            self.message_user(request, "Search for the whole id of a job.", messages.WARNING)
+            self.message_user(request, f"Search for the whole id of a {self.search_what}.", messages.WARNING)
             return queryset.none(), False
 
 

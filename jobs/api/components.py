@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
-from jobs import batches, payloads, requests, types
-from jobs.api import auth, batch_shapes, destinations, problems, selections, shapes
+from jobs import batches, payloads, requests, schedules, types
+from jobs.api import auth, batch_shapes, destinations, problems, schedule_shapes, selections, shapes
 from jobs.api.schema import OPTIONAL_BODY
+from jobs.types import JobType
 
 REF = "#/components/schemas/{name}"
 ANSWERS = (
@@ -21,6 +22,8 @@ ANSWERS = (
     batch_shapes.Batch,
     shapes.Job,
     shapes.JobPage,
+    schedule_shapes.Schedule,
+    schedule_shapes.SchedulePage,
     shapes.DeadLetter,
     shapes.DeadLetterPage,
     shapes.ManyDecided,
@@ -77,9 +80,7 @@ def _new_jobs(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     typed, nested, named = [], [], []
     for type_ in types.every():
         component = type_.payload.__name__
-        payload: dict[str, Any] = {"$ref": REF.format(name=component)}
-        if type_.from_text:
-            payload = {"anyOf": [payload, {"type": "string", "description": f"Stands for `{type_.from_text}`."}]}
+        payload = _payload(type_)
         typed.append(_job({"type": {"const": type_.name}, "payload": payload}, options))
         named.append(_job({"name": {"const": type_.name}, "payload": payload}, options))
         nested.append(_job({"payload": _with_type(shapes_of_types[component], type_.name)}, options))
@@ -91,11 +92,28 @@ def _new_jobs(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
             {"jobs": {"type": "array", "items": {}, "minItems": 1, "maxItems": batches.MOST}},
             description="Many jobs. Each is a NewJob; one that is not is refused alone, with its index.",
         ),
+        "NewSchedule": {
+            "description": "When, and a job and its options.",
+            "anyOf": [_schedule(type_, options) for type_ in types.every()],
+        },
         "NamedJob": {
             "description": "The same, with `name` for `type`.",
             "anyOf": [*named, {"$ref": REF.format(name="NewJob")}],
         },
     }
+
+
+def _payload(type_: JobType) -> dict[str, Any]:
+    shape = {"$ref": REF.format(name=type_.payload.__name__)}
+    if not type_.from_text:
+        return shape
+    return {"anyOf": [shape, {"type": "string", "description": f"Stands for `{type_.from_text}`."}]}
+
+
+def _schedule(type_: JobType, options: dict[str, Any]) -> dict[str, Any]:
+    job = {"type": {"const": type_.name}, "payload": _payload(type_)}
+    of_each_run = {name: options[name] for name in schedules.OPTIONS}
+    return _object(schedule_shapes.REQUIRED | job, schedule_shapes.OPTIONAL | of_each_run)
 
 
 def _job(required: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,24 @@ BATCHES: dict[str, Any] = {
         ]
     }
 }
+SCHEDULES: dict[str, Any] = {
+    "every working day at half past seven in Berlin": {
+        "name": "morning report",
+        "cron": "30 7 * * 1-5",
+        "time_zone": "Europe/Berlin",
+        "type": "email",
+        "payload": EMAIL,
+    },
+    "every hour, also for hours in which no clock was running": {
+        "name": "hourly figures",
+        "cron": "@hourly",
+        "missed": "all",
+        "type": "email",
+        "payload": EMAIL,
+        "priority": "low",
+        "max_attempts": 3,
+    },
+}
 NAMED_JOBS: dict[str, Any] = {"email": {"name": "email", "payload": EMAIL}}
 DECISIONS: dict[str, Any] = {
     "it arrived": {"decision": "mark_sent", "note": "Ann says that she has it."},

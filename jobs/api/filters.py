@@ -25,6 +25,11 @@ def job_lookups(params: Mapping[str, str]) -> dict[str, Any]:
     return _read(params, {"status": _status, "type": _type, "recipient": _recipient, "since": _since})
 
 
+def schedule_lookups(params: Mapping[str, str]) -> dict[str, Any]:
+    """Django lookups for `type` and `paused`. Raises InvalidRequest."""
+    return _read(params, {"type": _type, "paused": _paused})
+
+
 def dead_letter_lookups(params: Mapping[str, str]) -> dict[str, Any]:
     """Django lookups for `reason`, `type`, `since`, `until` and `resolved`. Raises InvalidRequest."""
     return _read(params, SELECTION | {"resolved": _resolved})
@@ -64,6 +69,10 @@ def _status(text: str) -> dict[str, Any]:
 
 def _type(text: str) -> dict[str, Any]:
     return {"type": _one_of(types.names(), text)}
+
+
+def _paused(text: str) -> dict[str, Any]:
+    return {"paused": _one_of(["true", "false"], text) == "true"}
 
 
 def _reason(text: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from jobs.api import auth, batches, bulk_decisions, dead_letters, destinations, jobs, workers
+from jobs.api import auth, batches, bulk_decisions, dead_letters, destinations, jobs, schedules, workers
 
 urlpatterns = [
     path("jobs", jobs.JobsView.as_view(), name="jobs"),  # first: they are tried one after the other
@@ -27,5 +27,9 @@ urlpatterns = [
     path("failedJobs/<int:id>/resolve", dead_letters.ResolveView.as_view(), name="resolve"),
     path("destinations", destinations.DestinationsView.as_view(), name="destinations"),
     path("destinations/<str:name>", destinations.DestinationView.as_view(), name="destination"),
+    path("schedules", schedules.SchedulesView.as_view(), name="schedules"),
+    path("schedules/<uuid:id>", schedules.ScheduleView.as_view(), name="schedule"),
+    path("schedules/<uuid:id>/pause", schedules.PauseScheduleView.as_view(), name="pause_schedule"),
+    path("schedules/<uuid:id>/resume", schedules.ResumeScheduleView.as_view(), name="resume_schedule"),
     path("workers", workers.WorkersView.as_view(), name="workers"),
 ]

@@ -22,7 +22,7 @@ from uuid_utils.compat import uuid7
 
 from jobs import intake, requests
 from jobs.intake import dedupe_hash
-from jobs.models import DeadLetter, Delivery, Job
+from jobs.models import DeadLetter, Delivery, Job, Schedule
 
 EMAIL: dict[str, Any] = {"to": "ann@example.org", "subject": "Hello", "text": "Hi."}
 
@@ -153,3 +153,22 @@ def make_dead_letter(owner: User, *, reason: str = "permanent", **columns: Any) 
         )
     given = {"job": job, "owner": owner, "type": job.type, "reason": reason, "error": error, "claim": claim}
     return DeadLetter.objects.create(**given | {"died_at": timezone.now() - timedelta(seconds=1)} | columns)
+
+
+def make_schedule(owner: User, **columns: Any) -> Schedule:
+    """A schedule of this owner, for an email at every full hour, or what `columns` make of it."""
+    now = timezone.now()
+    given: dict[str, Any] = {
+        "id": uuid7(),
+        "owner": owner,
+        "name": f"schedule {next(_numbers)}",
+        "cron": "0 * * * *",
+        "time_zone": "UTC",
+        "missed": "once",
+        "type": "email",
+        "payload": EMAIL,
+        "next_at": None if columns.get("paused") else now + timedelta(hours=1),
+        "created_at": now,
+        "updated_at": now,
+    }
+    return Schedule.objects.create(**given | columns)

@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from jobs.api import examples
-from tests.jobs.conftest import EMAIL, Caller, make_dead_letter, make_job
+from tests.jobs.conftest import EMAIL, Caller, make_dead_letter, make_job, make_schedule
 
 OPTIONAL_BODIES = {"requeueFailedJob", "discardFailedJob"}
 NOT_DESCRIBED = {"/", "/schema", "/docs", "/admin", "/inbox"}  # pages, and the document itself
@@ -113,6 +113,34 @@ def test_the_example_of_a_named_job_fits_its_schema_and_is_accepted(caller, docu
     assert caller.post("/submit_job", example).status_code == 201
 
 
+@pytest.mark.parametrize("example", examples.SCHEDULES.values(), ids=examples.SCHEDULES)
+def test_every_example_of_a_schedule_fits_its_schema_and_is_accepted(caller, document, example):
+    body = operation(document, "POST", "/schedules")["requestBody"]["content"]["application/json"]
+
+    check(document, body["schema"], example)
+    assert caller.post("/schedules", example).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": ""},
+        {"cron": 7},
+        {"missed": "maybe"},
+        {"delay_seconds": 1},
+        {"type": "fax"},
+        {"priority": 1},
+    ],
+)
+def test_what_the_schema_refuses_of_a_schedule_the_api_refuses(caller, document, change):
+    schema = operation(document, "POST", "/schedules")["requestBody"]["content"]["application/json"]["schema"]
+    body = {"name": "n", "cron": "@daily", "type": "email", "payload": EMAIL} | change
+
+    with pytest.raises(jsonschema.ValidationError):
+        check(document, schema, body)
+    assert caller.post("/schedules", body).status_code == 400
+
+
 DECISIONS = [
     ("/failedJobs/{id}/requeue", examples.REQUEUES),
     ("/failedJobs/{id}/resolve", examples.DECISIONS),
@@ -157,6 +185,8 @@ def test_every_answer_is_one_that_the_document_promises(caller, nobody, document
     job = make_job(caller.user, status="failed", last_error={"kind": "refused", "code": 550, "detail": "No"})
     dead = make_dead_letter(caller.user)
     unknown, other = (make_dead_letter(caller.user, reason="unknown") for _ in range(2))
+    scheduled = make_schedule(caller.user)
+    new = {"name": "n", "cron": "@daily", "type": "email", "payload": EMAIL}
     missing = "019b0000-0000-7000-8000-000000000000"
     calls: list[tuple[Caller, str, str, str, object]] = [
         (caller, "POST", "/addJob", "/addJob", {"email": "ann@example.org", "name": "Ann"}),
@@ -180,6 +210,18 @@ def test_every_answer_is_one_that_the_document_promises(caller, nobody, document
         (caller, "POST", "/failedJobs/{id}/resolve", f"/failedJobs/{unknown.id}/resolve", {"decision": "x"}),
         (caller, "POST", "/failedJobs/resolve", "/failedJobs/resolve", {"reason": "unknown", "decision": "drop"}),
         (caller, "GET", "/failedJobs/{id}", f"/failedJobs/{unknown.id}", None),
+        (caller, "POST", "/schedules", "/schedules", new),
+        (caller, "POST", "/schedules", "/schedules", new),
+        (caller, "POST", "/schedules", "/schedules", {}),
+        (caller, "GET", "/schedules", "/schedules", None),
+        (caller, "GET", "/schedules", "/schedules?paused=perhaps", None),
+        (caller, "GET", "/schedules/{id}", f"/schedules/{scheduled.id}", None),
+        (caller, "GET", "/schedules/{id}", f"/schedules/{missing}", None),
+        (caller, "POST", "/schedules/{id}/pause", f"/schedules/{scheduled.id}/pause", None),
+        (caller, "POST", "/schedules/{id}/resume", f"/schedules/{scheduled.id}/resume", None),
+        (caller, "POST", "/schedules/{id}/resume", f"/schedules/{missing}/resume", None),
+        (caller, "DELETE", "/schedules/{id}", f"/schedules/{scheduled.id}", None),
+        (caller, "DELETE", "/schedules/{id}", f"/schedules/{scheduled.id}", None),
         (caller, "GET", "/workers", "/workers", None),
         (nobody, "POST", "/login", "/login", {"username": "x", "password": "y"}),
         (nobody, "POST", "/signup", "/signup", {"username": "x", "password": "y"}),
@@ -187,7 +229,7 @@ def test_every_answer_is_one_that_the_document_promises(caller, nobody, document
         (nobody, "GET", "/health/live", "/health/live", None),
     ]
     for who, method, path, url, body in calls:
-        answer = who.get(url) if method == "GET" else who.post(url, body)
+        answer = {"GET": who.get, "DELETE": who.delete}[method](url) if method != "POST" else who.post(url, body)
 
         promised = operation(document, method, path)["responses"][str(answer.status_code)]
         check(document, promised["content"][answer["Content-Type"]]["schema"], answer.json())

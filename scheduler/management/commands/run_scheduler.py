@@ -11,11 +11,13 @@ from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandParser
 
 from jobs.conf import tunables
+from scheduler.loops.base import Chore
 from scheduler.loops.inquirer import Inquirer
 from scheduler.loops.promoter import Promoter
 from scheduler.loops.pruner import Pruner
 from scheduler.loops.reconciler import Reconciler
 from scheduler.loops.rescuer import Rescuer
+from scheduler.loops.timekeeper import Timekeeper
 from scheduler.loops.waker import Waker
 from scheduler.ticker import Ticker
 from workers import probes
@@ -29,7 +31,7 @@ HANGS_SECONDS = 60.0  # without a sign of life; the longest round without any is
 
 
 class Command(BaseCommand):
-    help = "Promote what is due, rescue from dead workers, mend the queue, prune. Any number of these may run."
+    help = "Promote what is due, fire schedules, rescue from dead workers, mend the queue, prune. Any number may run."
     requires_system_checks = [Tags.security]  # ours among them; the others would load every view of the API
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -38,7 +40,16 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         conf = tunables()
         inquirer = Inquirer(conf, sources())
-        ticker = Ticker([Promoter(), Rescuer(conf), Reconciler(), inquirer, Waker(conf), Pruner(conf)])
+        chores: list[Chore] = [
+            Promoter(),
+            Timekeeper(),
+            Rescuer(conf),
+            Reconciler(),
+            inquirer,
+            Waker(conf),
+            Pruner(conf),
+        ]
+        ticker = Ticker(chores)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: ticker.stop())
         log.info("scheduler_started")

@@ -8,14 +8,14 @@ import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 
-from jobs.models import Attempt, DeadLetter, Delivery, Job, Worker
+from jobs.models import Attempt, DeadLetter, Delivery, Job, Schedule, Worker
 from tests.jobs.transitions.builders import a_job, claimed, failed, gated, marked, sent, set_job, sql, unknown
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.slow
 def test_migrations_run_forwards_back_to_nothing_and_forwards_again():
-    ours = {model._meta.db_table for model in (Job, Delivery, Attempt, DeadLetter, Worker)}
+    ours = {model._meta.db_table for model in (Job, Delivery, Attempt, DeadLetter, Schedule, Worker)}
 
     call_command("migrate", "jobs", "zero", verbosity=0)
     try:

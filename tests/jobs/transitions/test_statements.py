@@ -53,7 +53,10 @@ ROWS = 20_000
 
 # ── What each statement may read ──────────────────────────────────────────────────────────────
 
-KEYS = {"jobs_job_pkey", "jobs_delivery_pkey", "jobs_deadletter_pkey", "deadletter_once_per_episode"}
+KEYS = {
+    *("jobs_job_pkey", "jobs_delivery_pkey", "jobs_deadletter_pkey", "deadletter_once_per_episode"),
+    "jobs_schedule_pkey",
+}
 BY_KEY = {  # the hot path, and people: rows are named, and found by their name
     *("insert_jobs", "claim", "gate", "gate_standing", "duplicate", "hold", "put_back_jobs", "release_claimed"),
     *("mark", "acquit", "take_mark_back", "unmark_deliveries", "unmark_jobs", "lock_jobs", "adoptable"),
@@ -62,12 +65,14 @@ BY_KEY = {  # the hot path, and people: rows are named, and found by their name
     *("rescue_deliveries", "rescue_jobs", "destinations_of_jobs", "disable_destinations"),
     *("lock_jobs_of_dead_letters", "look_at_dead_letters", "requeue_jobs", "override_jobs"),
     *("decide_deliveries", "decide_jobs", "resolve_dead_letters", "note_evidence"),
+    *("insert_schedule", "advance_schedule", "pause_schedule", "resume_schedule", "now"),
 }
 BY_INDEX = {  # found by state: each by the index that was made for it
     "cancel": {"job_of_owner"},
     "first_answers": {"job_idempotency_key"},
     "waiting_ids": {"job_waiting"},
     "promote": {"job_due"},
+    "due_schedule": {"schedule_due"},
     "repush": {"job_waiting"},
     "wake_held": {"job_unknown"},
     "bury_held": {"job_unknown"},
