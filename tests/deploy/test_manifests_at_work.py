@@ -25,6 +25,7 @@ from tests.deploy.manifests import (
     BY_NAME,
     OUR_PODS,
     PROBED,
+    ROOT,
     SETTINGS,
     gets,
     given,
