@@ -24,7 +24,8 @@ each_alert = pytest.mark.parametrize("name", ALERTS)
 def anchors() -> dict[str, str]:
     """The headings of the page, by the anchor that a browser knows each by; with the text below each."""
     parts = re.split(r"^#+ (.+)$", (ROOT / PAGE).read_text(), flags=re.M)
-    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-"): text for head, text in zip(parts[1::2], parts[2::2])}
+    heads = [re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in parts[1::2]]
+    return dict(zip(heads, parts[2::2], strict=True))
 
 
 @each_alert
@@ -73,7 +74,9 @@ def promtool() -> list[str]:
         return ["promtool"]
     if not shutil.which("docker") or run(["docker", "info"]).returncode:
         pytest.skip("neither promtool nor a Docker engine here")
-    return shlex.split(f"docker run --rm --volume {PROMETHEUS}:/rules:ro --workdir /rules --entrypoint promtool {IMAGE}")
+    return shlex.split(
+        f"docker run --rm --volume {PROMETHEUS}:/rules:ro --workdir /rules --entrypoint promtool {IMAGE}"
+    )
 
 
 def run(command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -81,7 +84,9 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["check config prometheus.yml", "check rules alerts.yml", "test rules alerts_test.yml"])
+@pytest.mark.parametrize(
+    "what", ["check config prometheus.yml", "check rules alerts.yml", "test rules alerts_test.yml"]
+)
 def test_promtool_has_nothing_to_say_against_it(promtool: list[str], what: str) -> None:
     ended: Any = run([*promtool, *what.split()])
 

@@ -7,7 +7,8 @@ import pytest
 from tests.deploy.promql import concrete, grouped_by, selectors
 
 QUERY = """
-    max by (job, part) (time() - a{x="1"}) > 2 and on () sum without (y) (rate(b_total{x!="1"}[$__rate_interval] offset 5m))
+    max by (job, part) (time() - a{x="1"}) > 2
+    and on () sum without (y) (rate(b_total{x!="1"}[$__rate_interval] offset 5m))
     or absent(c{x=~"1|2"} == 1) unless histogram_quantile(0.9, sum by (le) (max_over_time(max(d{x!~"1."})[30m:1m])))
 """
 

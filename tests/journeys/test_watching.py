@@ -1,4 +1,4 @@
-"""What dashboards and alerts ask for is what a Sendonce tells that has sent, refused, deferred, stopped and lost track."""
+"""What dashboards and alerts ask for is what a Sendonce tells that has sent, refused, deferred and lost track."""
 
 from __future__ import annotations
 
