@@ -24,7 +24,7 @@ RUN python -m compileall -q -x site-packages /usr/local/lib/python3.12
 
 # A fixed number, so that volumes and Kubernetes can name it. The folders belong to it: a volume there inherits that.
 RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sendonce \
-    && install --directory --owner sendonce --group sendonce /secrets /journal
+    && install --directory --owner sendonce --group sendonce /secrets /secrets/grafana /journal
 
 # Changes rarely, weighs most: first. The code belongs to root; the user can read it and no more.
 COPY --from=builder /venv /venv

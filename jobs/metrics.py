@@ -14,6 +14,7 @@ JOB_DURATION = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 600),
 )
 JOB_FAILURES = Counter("job_failures_total", "Attempts that did not send, by what stopped them.", ["reason"])
+JOBS_RETRIED = Counter("job_retries_total", "Attempts that will be repeated, by what stopped them.", ["reason"])
 JOB_RETRIES = Histogram(
     "job_retry_attempts", "Attempts that a job took until it was settled for good.", buckets=(1, 2, 3, 4, 5, 10, 20)
 )

@@ -39,7 +39,7 @@ each_service = pytest.mark.parametrize("name", SERVICES)
 def test_the_house_is_complete() -> None:
     assert set(SERVICES) == {
         *("secrets", "migrate", "api", "worker", "scheduler"),
-        *("postgres", "redis", "mail", "prometheus"),
+        *("postgres", "redis", "mail", "prometheus", "grafana"),
     }
     assert sorted(ONE_SHOTS) == ["migrate", "secrets"]
 

@@ -6,7 +6,7 @@ from functools import cache
 
 import structlog
 
-from jobs.metrics import JOB_DURATION, JOB_FAILURES, JOB_RETRIES, JOBS_PROCESSED, SEND_UNKNOWN
+from jobs.metrics import JOB_DURATION, JOB_FAILURES, JOB_RETRIES, JOBS_PROCESSED, JOBS_RETRIED, SEND_UNKNOWN
 from jobs.settlements import Settlement
 from jobs.states import FINAL, Outcome, Status
 
@@ -20,7 +20,10 @@ def settled(settlement: Settlement, status: Status | None) -> None:
     """`status` is the job's new one, or None when it was not ours any more."""
     claim = settlement.claim
     if settlement.outcome is not Outcome.SENT:
-        JOB_FAILURES.labels(reason=settlement.kind or "error").inc()
+        reason = settlement.kind or "error"
+        JOB_FAILURES.labels(reason=reason).inc()
+        if status is Status.SCHEDULED:
+            JOBS_RETRIED.labels(reason=reason).inc()
     if settlement.outcome is Outcome.UNKNOWN:
         SEND_UNKNOWN.inc()
     if status is not None:

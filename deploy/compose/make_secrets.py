@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 FOR_THE_APP = 0o400
-FOR_ANY_SERVICE = 0o444  # PostgreSQL reads its password as another user; the volume is mounted nowhere else
+FOR_ANY_SERVICE = 0o444  # PostgreSQL and Grafana read theirs as other users; each volume is mounted nowhere else
 
 
 def main(folder: Path) -> None:
@@ -16,6 +16,10 @@ def main(folder: Path) -> None:
     keep(folder / "jwt_signing_key", secrets.token_urlsafe(50), FOR_THE_APP)
     password = keep(folder / "postgres_password", secrets.token_urlsafe(32), FOR_ANY_SERVICE)
     keep(folder / "database_url", f"postgres://sendonce:{password}@postgres:5432/sendonce", FOR_THE_APP)
+    grafana = folder / "grafana"  # in Compose a volume of its own: Grafana has no business with the others
+    grafana.mkdir(exist_ok=True)
+    keep(grafana / "admin_password", secrets.token_urlsafe(24), FOR_ANY_SERVICE)
+    keep(grafana / "secret_key", secrets.token_urlsafe(32), FOR_ANY_SERVICE)
 
 
 def keep(path: Path, value: str, mode: int) -> str:

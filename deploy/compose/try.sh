@@ -9,6 +9,7 @@ set -euo pipefail
 
 COMPOSE=${COMPOSE:-docker compose} DOCKER=${DOCKER:-docker}
 export API_PORT=${API_PORT:-18000} MAIL_PORT=${MAIL_PORT:-18025} PROMETHEUS_PORT=${PROMETHEUS_PORT:-19090}
+export GRAFANA_PORT=${GRAFANA_PORT:-13000}
 export COMPOSE_PROJECT_NAME=sendonce-try SENDONCE_ENV_FILE=/dev/null SENDONCE_TAG=try
 export SIGNUP_OPEN=true EMAIL_PROVIDERS=local=smtp://mail:1025 REDIS_URL=redis://redis:6379/0
 unset DATABASE_URL SECRET_KEY JWT_SIGNING_KEY ALLOWED_HOSTS
@@ -77,6 +78,10 @@ client mails $FIRST
 say "Prometheus sees each process"
 client targets --workers $WORKERS
 client counted $((2 * FIRST))
+
+say "It has read the alerts, and Grafana is there"
+client alerts
+client grafana
 
 say "A worker is killed while it holds jobs (the catcher is frozen, so that every worker holds some)"
 quietly compose pause mail

@@ -1,6 +1,7 @@
 """What try.sh asks the running platform, over HTTP only: `try_client.py COMMAND …`; exit 1 with what is not so.
 
-Where it listens and who asks come from API_PORT, MAIL_PORT, PROMETHEUS_PORT, TRY_USER and TRY_PASSWORD.
+Where it listens and who asks come from API_PORT, MAIL_PORT, PROMETHEUS_PORT, GRAFANA_PORT, TRY_USER and
+TRY_PASSWORD.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-API, MAIL, PROMETHEUS = (
-    f"http://127.0.0.1:{os.environ[port]}" for port in ("API_PORT", "MAIL_PORT", "PROMETHEUS_PORT")
+API, MAIL, PROMETHEUS, GRAFANA = (
+    f"http://127.0.0.1:{os.environ[port]}" for port in ("API_PORT", "MAIL_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")
 )
 WHO = {"username": os.environ["TRY_USER"], "password": os.environ["TRY_PASSWORD"]}
 POSTING_THREADS = 8
@@ -149,10 +150,30 @@ def counted(args: argparse.Namespace) -> str:
     return f"jobs_processed_total over all workers: {args.count}"
 
 
+def alerts(args: argparse.Namespace) -> str:
+    """Prometheus has read the rules and can evaluate each."""
+    rules: list[dict[str, Any]] = []
+
+    def objection() -> str | None:
+        groups = call(f"{PROMETHEUS}/api/v1/rules?type=alert")["data"]["groups"]
+        rules[:] = [rule for group in groups for rule in group["rules"]]
+        ill = [rule["name"] for rule in rules if rule["health"] != "ok"]
+        return f"not evaluated: {ill}" if ill else None if rules else "no rules"
+
+    until(objection, within=args.within)
+    return f"{len(rules)} alerts are evaluated; firing: {[r['name'] for r in rules if r['state'] == 'firing']}"
+
+
+def grafana(args: argparse.Namespace) -> str:
+    """It answers; what it shows is not looked at."""
+    call(f"{GRAFANA}/api/health")
+    return "Grafana answers"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True)
-    for command in (sign_up, post, settled, mails, workers, targets, counted):
+    for command in (sign_up, post, settled, mails, workers, targets, counted, alerts, grafana):
         sub = commands.add_parser(command.__name__, help=command.__doc__)
         sub.set_defaults(command=command)
         sub.add_argument("--within", type=float, default=60.0, help="seconds")

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from jobs import queue, rescues
 from jobs.conf import Tunables
-from jobs.metrics import LEASE_TIMEOUTS
+from jobs.metrics import LEASE_TIMEOUTS, SEND_UNKNOWN
 
 BATCH = 200
 LONGEST_LOOK_SECONDS = 5.0  # from one look to the next: longer than a chore is ever late, unless PostgreSQL was away
@@ -40,6 +40,7 @@ class Rescuer:
             )
             queue.push(rescue.waiting)
             LEASE_TIMEOUTS.inc(len(rescue))
+            SEND_UNKNOWN.inc(rescue.unknown)
             counts["queued"] += len(rescue.waiting)
             counts["unknown"] += rescue.unknown
             counts["dead"] += rescue.dead

@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from jobs import queue
 from jobs.claims import Waiting
 from jobs.gauges import PlatformGauges
-from jobs.models import Worker
-from jobs.states import Decision
+from jobs.models import DeadLetter, Worker
+from jobs.states import Decision, Reason
 from tests.jobs.transitions import builders as build
 
 pytestmark = pytest.mark.usefixtures("committed", "bell", "no_thread_stays")
@@ -84,23 +84,55 @@ def test_dead_letters_count_until_somebody_decides_them():
     assert scraped().get_sample_value("jobs_in_dlq") == 2
 
 
+def test_each_reason_tells_how_many_wait_for_a_decision_and_how_long_the_first_has_waited():
+    for seconds in (7000, 3000, 90):
+        DeadLetter.objects.filter(job_id=build.unknown().job_id).update(died_at=build.ago(seconds))
+    build.failed()
+    build.decide(build.unknown(), Decision.MARK_SENT)
+
+    told = scraped()
+
+    counts = {reason: told.get_sample_value("dead_letters_open", {"reason": reason}) for reason in Reason}
+    assert counts == dict.fromkeys(Reason, 0) | {Reason.UNKNOWN: 3, Reason.PERMANENT: 1}
+    ages = {reason: told.get_sample_value("dead_letters_oldest_age_seconds", {"reason": reason}) for reason in Reason}
+    assert ages[Reason.UNKNOWN] == pytest.approx(7000, abs=5)
+    assert ages[Reason.INVALID] == 0
+
+
 def names(told: CollectorRegistry) -> set[str]:
     return {family.name for family in told.collect()}
 
 
-FROM_POSTGRES = {"queue_oldest_age_seconds", "active_workers_count", "jobs_in_dlq"}
+FROM_POSTGRES = {
+    *("queue_oldest_age_seconds", "active_workers_count", "jobs_in_dlq"),
+    *("dead_letters_open", "dead_letters_oldest_age_seconds"),
+}
+
+
+def reached(told: CollectorRegistry) -> dict[str, float | None]:
+    return {server: told.get_sample_value("server_up", {"server": server}) for server in ("redis", "postgresql")}
+
+
+def test_servers_that_answer_are_up():
+    assert reached(scraped()) == {"redis": 1, "postgresql": 1}
 
 
 def test_without_redis_the_depth_is_left_out_and_the_rest_is_told(own_redis):
     own_redis.kill()
 
-    assert names(scraped()) == FROM_POSTGRES
+    told = scraped()
+
+    assert names(told) == {*FROM_POSTGRES, "server_up"}
+    assert reached(told) == {"redis": 0, "postgresql": 1}
 
 
 def test_without_postgres_the_depth_is_told_and_the_rest_is_left_out(postgres):
     postgres.go_away()
 
-    assert names(scraped()) == {"queue_depth"}
+    told = scraped()
+
+    assert names(told) == {"queue_depth", "server_up"}
+    assert reached(told) == {"redis": 1, "postgresql": 0}
 
 
 def test_a_scrape_leaves_no_connection_behind(postgres):

@@ -46,6 +46,7 @@ def test_a_silent_worker_loses_its_jobs_after_a_whole_lease_and_not_before(rescu
     assert build.where(marked) == ("unknown", "unknown")
     assert set(queue.head("default", limit=10)) == {unmarked.job_id, ungated.job_id}
     assert moved("lease_timeouts_total") == 3
+    assert moved("send_unknown_total") == 1
     assert rescuer.run_once(104.5) == NOTHING
 
 

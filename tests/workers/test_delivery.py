@@ -204,6 +204,7 @@ def test_each_error_at_each_step_has_its_ending(recorder, moved, step, error, wh
     kind = getattr(error, "kind", "error")
     assert facts.job.last_error["kind"] == kind
     assert moved("job_failures_total", reason=kind) == 1
+    assert moved("job_retries_total", reason=kind) == (where[0] == "scheduled")
     assert moved("send_unknown_total") == (outcome == "unknown")
     assert moved("jobs_processed_total", status=where[0], type="email") == 1
     assert moved("job_retry_attempts_count") == (where[0] == "failed"), "counted when the job is settled for good"

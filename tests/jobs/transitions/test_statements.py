@@ -78,6 +78,7 @@ BY_INDEX = {  # found by state: each by the index that was made for it
     "bury_held": {"job_unknown"},
     "policy_due": {"job_unknown"},
     "claim_inquiries": {"deadletter_open"},
+    "open_dead_letters": {"deadletter_open"},
     "lock_held_by_silent": {"job_running"},
     "lock_own_unknown": {"job_running"},
     "own_running": {"job_running"},
