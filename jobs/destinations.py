@@ -130,15 +130,23 @@ def refusals(requests: Mapping[int, JobRequest], owner_id: int) -> dict[int, Inv
 
 def _refusal(request: JobRequest, rows: Mapping[str, Destination]) -> InvalidRequest | None:
     kind, name = request.type.destination, request.payload["destination"]
-    row, field = rows.get(name), "payload.destination"
+    wrong = _wrong_with(name, kind, rows) if kind else None
+    return InvalidRequest.field("payload.destination", wrong) if wrong else None
+
+
+def misnamed(name: str, kind: DestinationKind, *, owner_id: int) -> str | None:
+    """What is wrong with this name for a destination of a kind, if anything is."""
+    return _wrong_with(name, kind, {row.name: row for row in all_of(owner_id)})
+
+
+def _wrong_with(name: str, kind: DestinationKind, rows: Mapping[str, Destination]) -> str | None:
+    row = rows.get(name)
     if row is None or row.kind != kind:
         fitting = [other.name for other in rows.values() if other.kind == kind]
         yours = f"Yours: {', '.join(fitting[:20])}." if fitting else "You have none."
-        return InvalidRequest.field(field, f"You have no {kind} of this name; make it with PUT /destinations. {yours}")
+        return f"You have no {kind} of this name; make it with PUT /destinations. {yours}"
     if row.disabled_at:
-        return InvalidRequest.field(
-            field, f"Disabled since {row.disabled_at:%Y-%m-%dT%H:%M:%SZ}: {row.disabled_because} PUT it anew to use it."
-        )
+        return f"Disabled since {row.disabled_at:%Y-%m-%dT%H:%M:%SZ}: {row.disabled_because} PUT it anew to use it."
     return None
 
 

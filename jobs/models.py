@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from jobs.schedule_table import Schedule as Schedule
 from jobs.states import (
     FINAL,
+    LIVE,
     RARE,
     DeliveryState,
     DestinationKind,
@@ -107,6 +108,11 @@ class Job(models.Model):
                 name="job_of_owner_by_status",
             ),
             models.Index(fields=("batch_id",), condition=Q(batch_id__isnull=False), name="job_of_batch"),
+            models.Index(
+                fields=("batch_id",),
+                condition=Q(batch_id__isnull=False, status__in=sorted(status.value for status in LIVE)),
+                name="job_of_batch_under_way",
+            ),
             models.Index(fields=("run_at",), condition=Q(status=Status.SCHEDULED.value), name="job_due"),
             models.Index(
                 fields=("lane", "priority", "pushed_at"), condition=Q(status=Status.QUEUED.value), name="job_waiting"
@@ -129,9 +135,16 @@ class Batch(models.Model):
     accepted = models.SmallIntegerField()  # replays among them: they are jobs of an earlier call
     rejected = models.SmallIntegerField()
     created_at = models.DateTimeField()
+    webhook = models.TextField(null=True)  # the destination that is told when all its jobs have ended
+    told_at = models.DateTimeField(null=True)
+    told_by = models.UUIDField(null=True)  # the webhook's job …
+    untold_because = models.TextField(null=True)  # … or why there is none
 
     class Meta:
         verbose_name_plural = "batches"
+        indexes = (
+            models.Index(fields=("id",), condition=Q(webhook__isnull=False, told_at__isnull=True), name="batch_untold"),
+        )
 
     def __str__(self) -> str:
         return f"{self.accepted} jobs {self.id}"

@@ -9,11 +9,11 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from jobs import models
+from jobs import batches, models
 from jobs.api.problems import Problem, of_refusal
 from jobs.errors import Refused
 from jobs.intake import Answer
-from jobs.states import FINAL, Status
+from jobs.states import Status
 
 
 class BatchItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -37,6 +37,15 @@ class AcceptedBatch(Struct, frozen=True, kw_only=True):
     results: Annotated[list[BatchItem], Meta(description="One for each job, in the order given.")]
 
 
+class BatchWebhook(Struct, frozen=True, kw_only=True):
+    """Who is told of a batch's end."""
+
+    destination: str
+    told_at: Annotated[datetime | None, Meta(description="When its job was made, or could not be.")]
+    job_id: Annotated[UUID | None, Meta(description="That job, of type `webhook`.")]
+    error: Annotated[str | None, Meta(description="Why there is none.")]
+
+
 class Batch(Struct, frozen=True, kw_only=True):
     """How the jobs of one batch stand."""
 
@@ -48,6 +57,7 @@ class Batch(Struct, frozen=True, kw_only=True):
         dict[str, int], Meta(description="Its new jobs, by status; those of an earlier call are not among them.")
     ]
     is_final: Annotated[bool, Meta(description="All of them have come to a final state.")]
+    webhook: Annotated[BatchWebhook | None, Meta(description="Who is told then; null: nobody.")]
 
 
 # ── From rows ─────────────────────────────────────────────────────────────────────────────────
@@ -65,11 +75,10 @@ def accepted_batch(row: models.Batch, answers: Iterable[Answer]) -> AcceptedBatc
 
 
 def batch(row: models.Batch, counts: Mapping[Status, int]) -> Batch:
-    return Batch(
-        id=row.id,
-        created_at=row.created_at,
-        accepted=row.accepted,
-        rejected=row.rejected,
-        jobs={status.value: count for status, count in counts.items()},
-        is_final=FINAL.issuperset(counts),
-    )
+    return Batch(**batches.as_told(row, counts), webhook=_webhook(row))
+
+
+def _webhook(row: models.Batch) -> BatchWebhook | None:
+    if row.webhook is None:
+        return None
+    return BatchWebhook(destination=row.webhook, told_at=row.told_at, job_id=row.told_by, error=row.untold_because)

@@ -20,7 +20,8 @@ DESCRIPTION = f"""Up to {batches.MOST} jobs, each accepted or refused on its own
 what was accepted is not lost, and the machine does not send it twice.
 
 Give each job an `idempotency_key`; then the same call may be repeated, and the jobs that it made are answered again
-as `replayed`. A header `Idempotency-Key` cannot stand for many jobs and is refused."""
+as `replayed`. `webhook` names one of your destinations, which is told, with the event `batch.completed`, when all new
+jobs of the batch have ended. A header `Idempotency-Key` cannot stand for many jobs and is refused."""
 
 
 class BatchesView(View):
@@ -39,8 +40,11 @@ class BatchesView(View):
             raise InvalidRequest.field(
                 "Idempotency-Key", "Give each job its own `idempotency_key` in the body instead."
             )
-        items = [_read(body) for body in _jobs(read_batch(request._request))]
-        batch, answers = batches.accept(items, owner_id=self.caller_id, correlation_id=self.correlation_id)
+        body = read_batch(request._request)
+        items = [_read(job) for job in _jobs(body)]
+        batch, answers = batches.accept(
+            items, owner_id=self.caller_id, correlation_id=self.correlation_id, webhook=_webhook(body)
+        )
         return Response(batch_shapes.accepted_batch(batch, answers), status=207)
 
 
@@ -62,13 +66,20 @@ def _jobs(body: Any) -> list[Any]:
         raise InvalidRequest.field(
             "jobs", 'Required: a list of jobs, {"jobs": [{"type": "email", "payload": {…}}, …]}.'
         )
-    if unknown := sorted(set(body) - {"jobs"}):
-        raise InvalidRequest.field(unknown[0], "Unknown field. Known: jobs.")
+    if unknown := sorted(set(body) - {"jobs", "webhook"}):
+        raise InvalidRequest.field(unknown[0], "Unknown field. Known: jobs, webhook.")
     if len(jobs) > batches.MOST:
         raise InvalidRequest.field(
             "jobs", f"Has {len(jobs)} jobs; at most {batches.MOST}. Send the rest in another call."
         )
     return jobs
+
+
+def _webhook(body: Any) -> str | None:
+    name = body.get("webhook")
+    if name is not None and not isinstance(name, str):
+        raise InvalidRequest.field("webhook", "The name of a webhook of yours, from /destinations.")
+    return name
 
 
 def _read(body: Any) -> JobRequest | Refused:

@@ -90,6 +90,12 @@ def _new_jobs(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "NewJob": {"description": "A job and its options.", "anyOf": [*typed, short, *nested]},
         "NewBatch": _object(
             {"jobs": {"type": "array", "items": {}, "minItems": 1, "maxItems": batches.MOST}},
+            {
+                "webhook": {
+                    "type": ["string", "null"],
+                    "description": "Your destination that is told when all have ended.",
+                }
+            },
             description="Many jobs. Each is a NewJob; one that is not is refused alone, with its index.",
         ),
         "NewSchedule": {

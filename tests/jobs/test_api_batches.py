@@ -142,3 +142,37 @@ def test_a_key_that_is_still_being_accepted_holds_up_no_other_job_of_the_batch(c
 
     assert [result.get("status") for result in answer["results"]] == ["queued", None, "queued"]
     assert answer["results"][1]["error"]["code"] == "idempotency_key_in_flight"
+
+
+# ── Who is told ───────────────────────────────────────────────────────────────────────────────
+
+
+def a_webhook(caller):
+    caller.put("/destinations/crm", {"kind": "webhook", "url": "https://hooks.example.org/"})
+
+
+def test_a_batch_may_name_a_webhook_that_is_told_of_its_end(caller):
+    a_webhook(caller)
+
+    answer = caller.post("/jobs/batch", {"jobs": [email()], "webhook": "crm"})
+
+    shown = caller.get(f"/batches/{answer.json()['id']}").json()
+    assert (answer.status_code, shown["is_final"]) == (207, False)
+    assert shown["webhook"] == {"destination": "crm", "told_at": None, "job_id": None, "error": None}
+
+
+@pytest.mark.parametrize("webhook", ["nowhere", "on-call", 7, "", ["crm"]])
+def test_a_webhook_that_is_none_is_refused_and_nothing_accepted(caller, webhook):
+    a_webhook(caller)
+    caller.put("/destinations/on-call", {"kind": "notification", "url": "json://hooks.example.org/"})
+
+    answer = caller.post("/jobs/batch", {"jobs": [email()], "webhook": webhook})
+
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["webhook"])
+    assert not Job.objects.exists()
+
+
+def test_without_one_nobody_is_told(caller):
+    answer = caller.post("/jobs/batch", {"jobs": [email()], "webhook": None})
+
+    assert caller.get(f"/batches/{answer.json()['id']}").json()["webhook"] is None

@@ -50,7 +50,9 @@ def test_it_describes_every_address(document):
             if isinstance(pattern, URLResolver) and not route.startswith("admin/"):
                 yield from addresses(pattern.url_patterns, route)
             elif isinstance(pattern, URLPattern) and pattern.callback.__name__ != "unknown":
-                yield "/" + route.replace("<uuid:id>", "{id}").replace("<int:id>", "{id}")
+                yield "/" + route.replace("<uuid:id>", "{id}").replace("<int:id>", "{id}").replace(
+                    "<str:name>", "{name}"
+                )
 
     served = set(addresses(get_resolver().url_patterns))
 
@@ -100,6 +102,8 @@ def test_every_component_that_is_named_exists_and_is_used(document):
 @pytest.mark.parametrize("path", ["/addJob", "/jobs"])
 def test_every_example_of_a_job_fits_its_schema_and_is_accepted(caller, document, path, example):
     body = operation(document, "POST", path)["requestBody"]["content"]["application/json"]
+    for name, destination in zip(("shop", "on-call"), examples.DESTINATIONS.values(), strict=True):
+        assert caller.put(f"/destinations/{name}", destination).status_code == 201
 
     check(document, body["schema"], example)
     assert caller.post(path, example).status_code == 202

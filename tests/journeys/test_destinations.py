@@ -128,3 +128,24 @@ def test_what_was_deleted_meanwhile_becomes_a_dead_letter_and_can_be_sent_once_i
 
     platform.until(lambda: platform.job(job_id).status == "completed")
     assert letter["error"]["kind"] == "destination_missing"
+
+
+def test_when_all_jobs_of_a_batch_have_ended_its_webhook_is_told_once(platform: Platform, client, side: Receiver):
+    platform.start_worker()
+    for _ in range(2):
+        platform.start_scheduler()
+    secret = put(client, "crm", "webhook", side.url)
+    emails = [{"email": f"ann{n}@example.org", "name": "Ann"} for n in range(3)]
+
+    batch = client.post("/jobs/batch", json={"jobs": emails, "webhook": "crm"}).json()
+
+    platform.until(lambda: client.get(f"/batches/{batch['id']}").json()["webhook"]["job_id"])
+    job_id = UUID(client.get(f"/batches/{batch['id']}").json()["webhook"]["job_id"])
+    platform.until(lambda: platform.job(job_id).status == "completed")
+    (heard,) = side.heard
+    told = Webhook(secret).verify(heard.body, heard.headers)
+    assert (told["type"], told["data"]["id"], told["data"]["jobs"]) == (
+        "batch.completed",
+        batch["id"],
+        {"completed": 3},
+    )

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from jobs.conf import tunables
 from scheduler.loops.base import Chore
+from scheduler.loops.herald import Herald
 from scheduler.loops.inquirer import Inquirer
 from scheduler.loops.promoter import Promoter
 from scheduler.loops.pruner import Pruner
@@ -43,6 +44,7 @@ class Command(BaseCommand):
         chores: list[Chore] = [
             Promoter(),
             Timekeeper(),
+            Herald(),
             Rescuer(conf),
             Reconciler(),
             inquirer,

@@ -54,6 +54,7 @@ ROWS = 20_000
 # ── What each statement may read ──────────────────────────────────────────────────────────────
 
 KEYS = {
+    *("jobs_batch_pkey", "destination_name"),
     *("jobs_job_pkey", "jobs_delivery_pkey", "jobs_deadletter_pkey", "deadletter_once_per_episode"),
     "jobs_schedule_pkey",
 }
@@ -65,7 +66,7 @@ BY_KEY = {  # the hot path, and people: rows are named, and found by their name
     *("rescue_deliveries", "rescue_jobs", "destinations_of_jobs", "disable_destinations"),
     *("lock_jobs_of_dead_letters", "look_at_dead_letters", "requeue_jobs", "override_jobs"),
     *("decide_deliveries", "decide_jobs", "resolve_dead_letters", "note_evidence"),
-    *("insert_schedule", "advance_schedule", "pause_schedule", "resume_schedule", "now"),
+    *("insert_schedule", "advance_schedule", "batch_told", "pause_schedule", "resume_schedule", "now"),
 }
 BY_INDEX = {  # found by state: each by the index that was made for it
     "cancel": {"job_of_owner"},
@@ -73,6 +74,7 @@ BY_INDEX = {  # found by state: each by the index that was made for it
     "waiting_ids": {"job_waiting"},
     "promote": {"job_due"},
     "due_schedule": {"schedule_due"},
+    "batch_to_tell": {"job_of_batch_under_way", "batch_untold"},
     "repush": {"job_waiting"},
     "wake_held": {"job_unknown"},
     "bury_held": {"job_unknown"},
