@@ -7,6 +7,7 @@ SendonceError
 │   ├── TooLate             409  the job has moved on
 │   │   ├── AlreadySent         409  another job of its key was sent; an override sends once more
 │   │   └── InFlight            409  another job of its key is on its way
+│   ├── NameTaken           409
 │   ├── KeyInFlight         409  the same key is still being accepted; ask again
 │   ├── TooLarge            413
 │   ├── KeyReused           422  the same key with another body
@@ -92,6 +93,13 @@ class InFlight(TooLate):
 
     code = "in_flight"
     remedy = "Its outcome answers for this one, too; decide afterwards."
+
+
+class NameTaken(Refused):
+    """There is one of this name already."""
+
+    status = 409
+    code = "name_taken"
 
 
 class KeyInFlight(Refused):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs import emails
+from jobs import emails, templated_emails
 from jobs.types import JobType, register
 
 register(
@@ -14,5 +14,14 @@ register(
         payload=emails.WelcomeEmailPayload,
         rules=emails.welcome_rules,
         recipients=emails.welcomed,
+    )
+)
+register(
+    JobType(
+        name="templated_email",
+        payload=templated_emails.TemplatedEmailPayload,
+        rules=templated_emails.templated_rules,
+        recipients=emails.recipients,
+        written_as=templated_emails.WrittenEmailPayload,
     )
 )

@@ -59,11 +59,17 @@ class JobType(Struct, frozen=True, kw_only=True):
     time_limit_seconds: float = 60.0  # of one attempt of the handler
     may_be_repeated: bool = False
     from_text: str | None = None  # the field that is meant when the payload is plain text
+    written_as: type[Struct] | None = None  # what a template makes of the payload at acceptance; this is kept
 
     @property
     def lane(self) -> Lane:
         """A handler needs a process; a channel does not."""
         return Lane.TASKS if self.handler else Lane.MESSAGES
+
+    @property
+    def kept(self) -> type[Struct]:
+        """The shape of payloads in the database."""
+        return self.written_as or self.payload
 
 
 class RunningJob(Struct, Generic[Payload], frozen=True, kw_only=True):

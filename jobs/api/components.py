@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from jobs import batches, payloads, requests, types
-from jobs.api import auth, batch_shapes, problems, selections, shapes
+from jobs.api import auth, batch_shapes, problems, selections, shapes, template_shapes
 from jobs.api.schema import OPTIONAL_BODY
 
 REF = "#/components/schemas/{name}"
@@ -30,6 +30,13 @@ ANSWERS = (
     selections.RedriveRequest,
     selections.DiscardManyRequest,
     selections.ResolveManyRequest,
+    template_shapes.NewTemplate,
+    template_shapes.NewVersion,
+    template_shapes.PreviewRequest,
+    template_shapes.Template,
+    template_shapes.TemplatePage,
+    template_shapes.VersionPage,
+    template_shapes.Preview,
     shapes.WorkerList,
     shapes.Health,
     shapes.Alive,

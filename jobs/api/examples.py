@@ -18,6 +18,14 @@ JOBS: dict[str, Any] = {
         "max_attempts": 3,
         "on_unknown": "hold",
     },
+    "written by a template of yours": {
+        "type": "templated_email",
+        "payload": {
+            "to": "ann@example.org",
+            "template": "order-shipped",
+            "variables": {"name": "Ann", "order": {"id": 4711, "lines": [{"title": "A lamp", "count": 2}]}},
+        },
+    },
     "type inside the payload": {"payload": {"type": "email"} | EMAIL},
 }
 BATCHES: dict[str, Any] = {
@@ -55,4 +63,16 @@ DISCARDS: dict[str, Any] = {
 RESOLUTIONS: dict[str, Any] = {
     "what would happen": {"decision": "mark_sent", "reason": "unknown", "type": "email"},
     "do it": {"decision": "mark_sent", "reason": "unknown", "preview": False, "note": "The relay's log has them all."},
+}
+SHIPPED: dict[str, Any] = {
+    "subject": "Order {{ order.id }} is on its way",
+    "html": "<p>Dear {{ name }},</p><ul>{% for line in order.lines %}<li>{{ line.count }} × {{ line.title }}</li>"
+    "{% endfor %}</ul>{% if note %}<p>{{ note }}</p>{% endif %}",
+    "example": {"name": "Ann", "order": {"id": 4711, "lines": [{"title": "A lamp", "count": 2}]}},
+}
+TEMPLATES: dict[str, Any] = {"order-shipped": {"name": "order-shipped"} | SHIPPED}
+VERSIONS: dict[str, Any] = {"the next": SHIPPED | {"subject": "Order {{ order.id }} has left"}}
+PREVIEWS: dict[str, Any] = {
+    "with the version's own example": {},
+    "with these": {"variables": {"name": "Bob", "order": {"id": 1, "lines": []}}, "version": 1},
 }

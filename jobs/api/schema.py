@@ -42,7 +42,7 @@ PAGING = (
 )
 
 _ANSWER_HEADERS = {
-    "Location": "Where the job can be read.",
+    "Location": "Where it can be read.",
     "Idempotency-Replayed": "`true` when this is the first answer again.",
 }
 

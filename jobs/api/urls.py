@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from jobs.api import auth, batches, bulk_decisions, dead_letters, jobs, workers
+from jobs.api import auth, batches, bulk_decisions, dead_letters, jobs, templates, workers
 
 urlpatterns = [
     path("jobs", jobs.JobsView.as_view(), name="jobs"),  # first: they are tried one after the other
@@ -25,5 +25,9 @@ urlpatterns = [
     path("failedJobs/<int:id>/requeue", dead_letters.RequeueView.as_view(), name="requeue"),
     path("failedJobs/<int:id>/discard", dead_letters.DiscardView.as_view(), name="discard"),
     path("failedJobs/<int:id>/resolve", dead_letters.ResolveView.as_view(), name="resolve"),
+    path("templates", templates.TemplatesView.as_view(), name="templates"),
+    path("templates/<str:name>", templates.TemplateView.as_view(), name="template"),
+    path("templates/<str:name>/versions", templates.VersionsView.as_view(), name="template_versions"),
+    path("templates/<str:name>/preview", templates.PreviewView.as_view(), name="template_preview"),
     path("workers", workers.WorkersView.as_view(), name="workers"),
 ]

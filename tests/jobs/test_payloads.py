@@ -114,7 +114,7 @@ def test_an_unknown_type_is_told_the_known_ones(type):
     with pytest.raises(InvalidRequest) as caught:
         payloads.type_of(type)
 
-    assert caught.value.fields == {"type": ["is not a known type. Use one of: email, welcome_email."]}
+    assert caught.value.fields == {"type": ["is not a known type. Use one of: email, templated_email, welcome_email."]}
 
 
 @pytest.mark.parametrize("raw", [[], "x", 1, None, True, 1.5])

@@ -19,4 +19,4 @@ def channels() -> dict[str, Channel]:
     conf = tunables()
     email, hands = EmailChannel(endpoints(), conf), Hands(conf.worker_hands)
     tasks: dict[str, Channel] = {type.name: TaskChannel(type, hands) for type in types.every() if type.handler}
-    return {"email": email, "welcome_email": email, **tasks}
+    return {"email": email, "welcome_email": email, "templated_email": email, **tasks}
