@@ -41,8 +41,21 @@ class Attachment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     ]
 
 
+Headers = Annotated[
+    dict[str, str],
+    Meta(
+        description="Further headers, such as List-Unsubscribe. Those that the platform writes are refused.",
+        extra_json_schema={"maxProperties": rules.MAX_HEADERS},
+    ),
+]
+Attachments = Annotated[
+    list[Attachment],
+    Meta(description="Files that travel along.", extra_json_schema={"maxItems": rules.MAX_ATTACHMENTS}),
+]
+
+
 class Addressed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """All of an email but what it says. An address is bare or has a name: `Ann Smith <ann@example.org>`."""
+    """To whom an email goes, and from whom. An address is bare or has a name: `Ann Smith <ann@example.org>`."""
 
     to: Annotated[
         str | list[str],
@@ -55,17 +68,6 @@ class Addressed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
         str | None,
         Meta(description="Sender; must be allowed by the installation. Without it the default sender is used."),
     ] = msgspec.field(name="from", default=None)
-    headers: Annotated[
-        dict[str, str],
-        Meta(
-            description="Further headers, such as List-Unsubscribe. Those that the platform writes are refused.",
-            extra_json_schema={"maxProperties": rules.MAX_HEADERS},
-        ),
-    ] = {}
-    attachments: Annotated[
-        list[Attachment],
-        Meta(description="Files that travel along.", extra_json_schema={"maxItems": rules.MAX_ATTACHMENTS}),
-    ] = []
 
 
 class EmailPayload(Addressed, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -81,6 +83,8 @@ class EmailPayload(Addressed, frozen=True, kw_only=True, forbid_unknown_fields=T
     ]
     text: Annotated[str | None, Meta(description="The message as plain text.")] = None
     html: Annotated[str | None, Meta(description="The message as HTML.")] = None
+    headers: Headers = {}
+    attachments: Attachments = []
 
 
 class WelcomeEmailPayload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -126,7 +130,7 @@ def email_rules(payload: EmailPayload, at: str) -> Iterator[Problem]:
     """What is wrong with the payload that stands at the path `at`."""
     yield from address_rules(payload, at)
     yield from content_rules(payload, at)
-    yield from parcel_rules(payload, at)
+    yield from parcel_rules(payload.headers, payload.attachments, at)
 
 
 def address_rules(payload: Addressed, at: str) -> Iterator[Problem]:
@@ -144,10 +148,10 @@ def content_rules(payload: EmailPayload, at: str) -> Iterator[Problem]:
         yield f"{at}.text", "is empty, and so is html. Give text, html or both."
 
 
-def parcel_rules(payload: Addressed, at: str) -> Iterator[Problem]:
+def parcel_rules(headers: dict[str, str], attachments: list[Attachment], at: str) -> Iterator[Problem]:
     """What travels along."""
-    yield from rules.headers(f"{at}.headers", payload.headers)
-    yield from _attachment_rules(f"{at}.attachments", payload.attachments)
+    yield from rules.headers(f"{at}.headers", headers)
+    yield from _attachment_rules(f"{at}.attachments", attachments)
 
 
 def _recipient_rules(payload: Addressed, at: str) -> Iterator[Problem]:

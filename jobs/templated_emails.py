@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from jobs import emails
-from jobs.emails import Addressed, EmailPayload
+from jobs.emails import Addressed, Attachments, EmailPayload, Headers
 from jobs.rules import Problem
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
@@ -36,6 +36,8 @@ class TemplatedEmailPayload(Addressed, frozen=True, kw_only=True, forbid_unknown
     variables: Annotated[
         dict[str, Any], Meta(description="What the template needs, which GET /templates/{name} lists as `variables`.")
     ] = {}
+    headers: Headers = {}
+    attachments: Attachments = []
 
 
 class UsedTemplate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,4 +60,4 @@ def templated_rules(payload: TemplatedEmailPayload, at: str) -> Iterator[Problem
         yield f"{at}.template", NAME_REMEDY
     if payload.version is not None and not 1 <= payload.version <= LARGEST_VERSION:
         yield f"{at}.version", "is no version. They are counted from 1; without one the newest is used."
-    yield from emails.parcel_rules(payload, at)
+    yield from emails.parcel_rules(payload.headers, payload.attachments, at)

@@ -15,7 +15,7 @@ _SOURCE = {"maxLength": MOST_SOURCE_CHARACTERS}
 
 
 class NewVersion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a template says from now on, in Liquid. Give `text`, `html` or both; a missing text is made from the HTML."""
+    """What a template says from now on, in Liquid. Give `text`, `html` or both; a text is else made from the HTML."""
 
     subject: Annotated[
         str,

@@ -50,7 +50,9 @@ def test_it_describes_every_address(document):
             if isinstance(pattern, URLResolver) and not route.startswith("admin/"):
                 yield from addresses(pattern.url_patterns, route)
             elif isinstance(pattern, URLPattern) and pattern.callback.__name__ != "unknown":
-                yield "/" + route.replace("<uuid:id>", "{id}").replace("<int:id>", "{id}").replace("<str:name>", "{name}")
+                yield "/" + route.replace("<uuid:id>", "{id}").replace("<int:id>", "{id}").replace(
+                    "<str:name>", "{name}"
+                )
 
     served = set(addresses(get_resolver().url_patterns))
 
@@ -101,6 +103,7 @@ def test_every_component_that_is_named_exists_and_is_used(document):
 def test_every_example_of_a_job_fits_its_schema_and_is_accepted(caller, document, path, example):
     body = operation(document, "POST", path)["requestBody"]["content"]["application/json"]
 
+    caller.post("/templates", next(iter(examples.TEMPLATES.values())))
     check(document, body["schema"], example)
     assert caller.post(path, example).status_code == 202
 
@@ -111,6 +114,26 @@ def test_the_example_of_a_named_job_fits_its_schema_and_is_accepted(caller, docu
 
     check(document, body["schema"], example)
     assert caller.post("/submit_job", example).status_code == 201
+
+
+TEMPLATES = [
+    ("/templates", examples.TEMPLATES, 201),
+    ("/templates/{name}/versions", examples.VERSIONS, 201),
+    ("/templates/{name}/preview", examples.PREVIEWS, 200),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "example", "status"),
+    [(path, example, status) for path, examples_, status in TEMPLATES for example in examples_.values()],
+)
+def test_every_example_of_a_template_fits_its_schema_and_is_understood(caller, document, path, example, status):
+    if path != "/templates":
+        caller.post("/templates", examples.TEMPLATES["order-shipped"])
+    body = operation(document, "POST", path)["requestBody"]["content"]["application/json"]
+
+    check(document, body["schema"], example)
+    assert caller.post(path.replace("{name}", "order-shipped"), example).status_code == status
 
 
 DECISIONS = [
@@ -181,6 +204,16 @@ def test_every_answer_is_one_that_the_document_promises(caller, nobody, document
         (caller, "POST", "/failedJobs/resolve", "/failedJobs/resolve", {"reason": "unknown", "decision": "drop"}),
         (caller, "GET", "/failedJobs/{id}", f"/failedJobs/{unknown.id}", None),
         (caller, "GET", "/workers", "/workers", None),
+        (caller, "POST", "/templates", "/templates", examples.TEMPLATES["order-shipped"]),
+        (caller, "POST", "/templates", "/templates", examples.TEMPLATES["order-shipped"]),
+        (caller, "POST", "/templates", "/templates", {"name": "x", "subject": "{{", "text": "x"}),
+        (caller, "GET", "/templates", "/templates?limit=1", None),
+        (caller, "GET", "/templates/{name}", "/templates/order-shipped?version=1", None),
+        (caller, "GET", "/templates/{name}", "/templates/order-shipped?version=2", None),
+        (caller, "POST", "/templates/{name}/versions", "/templates/order-shipped/versions", examples.SHIPPED),
+        (caller, "GET", "/templates/{name}/versions", "/templates/order-shipped/versions", None),
+        (caller, "POST", "/templates/{name}/preview", "/templates/order-shipped/preview", None),
+        (caller, "POST", "/templates/{name}/preview", "/templates/order-shipped/preview", {"variables": {}}),
         (nobody, "POST", "/login", "/login", {"username": "x", "password": "y"}),
         (nobody, "POST", "/signup", "/signup", {"username": "x", "password": "y"}),
         (nobody, "POST", "/refreshToken", "/refreshToken", {"refresh_token": "x"}),
