@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from jobs import emails
+from jobs import emails, rules
 from jobs.emails import Addressed, Attachments, EmailPayload, Headers
 from jobs.rules import Problem
 
@@ -60,4 +60,5 @@ def templated_rules(payload: TemplatedEmailPayload, at: str) -> Iterator[Problem
         yield f"{at}.template", NAME_REMEDY
     if payload.version is not None and not 1 <= payload.version <= LARGEST_VERSION:
         yield f"{at}.version", "is no version. They are counted from 1; without one the newest is used."
+    yield from rules.levels(f"{at}.variables", payload.variables)
     yield from emails.parcel_rules(payload.headers, payload.attachments, at)

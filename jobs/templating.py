@@ -86,10 +86,8 @@ def _problems(sources: Sources, example: dict[str, Any]) -> Iterator[Problem]:
             yield field, f"has {len(source)} characters. Shorten it to {MOST_SOURCE_CHARACTERS}."
     for field, source in sources.by_field().items():
         yield from rules.storable(field, source)
-    try:
-        yield from rules.storable("example", example)
-    except RecursionError:
-        yield "example", "is nested too deeply. Make it flatter."
+    too_deep = list(rules.levels("example", example))
+    yield from too_deep or rules.storable("example", example)
 
 
 def _keep(

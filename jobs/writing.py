@@ -153,7 +153,7 @@ def _told(flaw: Flaw) -> str:
 def _broken_lines(value: Any, at: str, subject: str) -> Iterator[str]:
     """Where the lines come from that are broken in the subject."""
     if isinstance(value, str):
-        if CONTROL.search(value) and value.strip() in subject:
+        if CONTROL.search(value) and "\n".join(value.strip().splitlines()) in subject:  # as Liquid writes lines
             yield at
     elif isinstance(value, dict):
         for name, inner in value.items():

@@ -5,6 +5,7 @@ what it would come to, and every row's result is reported.
 """
 
 from jobs.admin.dead_letters import DeadLetterAdmin
+from jobs.admin.templates import TemplateAdmin
 from jobs.admin.windows import JobAdmin, WorkerAdmin
 
-__all__ = ["DeadLetterAdmin", "JobAdmin", "WorkerAdmin"]
+__all__ = ["DeadLetterAdmin", "JobAdmin", "TemplateAdmin", "WorkerAdmin"]
