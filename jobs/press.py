@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # else loaded by who has a template: most processes never hav
     from pebble import ProcessPool
 
 COUNT = 2
+TRIES = 2
 LIMIT_SECONDS = 3.0  # of one template; an ordinary one takes a few milliseconds
 PATIENCE_SECONDS = 20.0  # for all of one call, with those that came before it
 MOST_MEMORY_BYTES = 1024**3  # of addresses, of which Python and its libraries take a third
@@ -58,17 +59,35 @@ def fill(orders: Sequence[Order]) -> list[Print]:
 
 def close() -> None:
     """End the processes, whatever they are doing; the next template gets new ones."""
+    if _pool is not None:
+        _leave(_pool)
+
+
+def _leave(pool: ProcessPool) -> None:
+    """Once, though many threads may find that it is broken."""
     global _pool
     with _lock:
-        if _pool is not None:
-            _pool.stop()
-            _pool.join()
-        _pool = None
+        if _pool is pool:
+            _pool = None
+            pool.stop()
+            pool.join()
 
 
 def _done(tasks: Sequence[Any], work: Callable[[bytes], bytes], answer: type[A]) -> list[A]:
     deadline = time.monotonic() + PATIENCE_SECONDS
-    pool = _ready()
+    for _ in range(TRIES):
+        pool = _ready()
+        try:
+            return _done_by(pool, tasks, work, answer, deadline)
+        except RuntimeError as error:  # broken: a process was killed while it had nothing to do, or none could be made
+            log.warning("press_broken", error=repr(error), cause=repr(error.__cause__))
+            _leave(pool)
+    raise Unavailable(BUSY, retry_after=5)
+
+
+def _done_by(
+    pool: ProcessPool, tasks: Sequence[Any], work: Callable[[bytes], bytes], answer: type[A], deadline: float
+) -> list[A]:
     started = [pool.schedule(work, args=[msgspec.json.encode(task)], timeout=LIMIT_SECONDS) for task in tasks]
     try:
         return [_outcome(future, answer, deadline) for future in started]

@@ -6,7 +6,7 @@ import pytest
 
 from jobs import intake, requests
 from jobs.errors import InvalidRequest
-from jobs.models import Batch, Job
+from jobs.models import Batch, Job, Template
 from tests.jobs.conftest import EMAIL
 
 TEMPLATE = {
@@ -38,11 +38,8 @@ def test_the_mail_is_written_when_the_job_is_accepted(owner, path, status):
 
     assert answer.status_code == status
     job = Job.objects.get()
-    assert (job.type, job.recipients, job.lane) == (
-        "templated_email",
-        ["ann@example.org", "bob@example.org"],
-        "messages",
-    )
+    assert (job.type, job.lane) == ("templated_email", "messages")
+    assert job.recipients == ["ann@example.org", "bob@example.org"]
     assert job.payload == {
         "to": "ann@example.org",
         **more,
@@ -114,13 +111,13 @@ def test_what_a_template_needs_is_told(owner):
     assert told == ("payload.variables.name: is required. order, version 1, needs name, order.id, and may have note.")
 
 
-@pytest.mark.parametrize("deep", [50, 900])
-def test_variables_may_be_deep_but_do_not_break_us(owner, deep):
+@pytest.mark.parametrize(("deep", "status"), [(50, 202), (51, 400), (300, 400), (900, 400)])
+def test_variables_may_be_deep_but_not_without_end(owner, deep, status):
     value: object = "x"
     for _ in range(deep):
         value = [value]
 
-    assert owner.post("/jobs", templated(VARIABLES | {"note": value})).status_code in (202, 400)
+    assert owner.post("/jobs", templated(VARIABLES | {"note": value})).status_code == status
 
 
 def test_what_cannot_be_stored_is_refused_though_a_template_made_it(owner):
@@ -181,8 +178,6 @@ def test_a_repeated_request_gets_its_first_answer_whatever_has_become_of_the_tem
 
 def test_a_repeated_request_gets_its_first_answer_though_the_template_is_gone(owner, caller):
     first = owner.post("/jobs", templated(), Idempotency_Key="k")
-    from jobs.models import Template
-
     Template.objects.all().delete()
 
     assert owner.post("/jobs", templated(), Idempotency_Key="k").content == first.content
@@ -220,12 +215,10 @@ def test_in_a_batch_each_is_written_or_refused_on_its_own(owner):
     assert [result.get("status") for result in body["results"]] == ["queued", None, "queued", None, "queued"]
     assert list(body["results"][1]["error"]["errors"]) == ["payload.variables.name", "payload.variables.order.id"]
     assert list(body["results"][3]["error"]["errors"]) == ["payload.template"]
-    assert [job.payload["subject"] for job in Job.objects.order_by("id")] == [
-        "Order 7 for Bob",
-        "Hello",
-        "Order 7 for Ann",
-    ]
-    assert (Batch.objects.order_by("id")[0].accepted, Batch.objects.order_by("id")[0].rejected) == (3, 2)
+    subjects = [job.payload["subject"] for job in Job.objects.order_by("id")]
+    batch = Batch.objects.get(id=body["id"])
+    assert subjects == ["Order 7 for Bob", "Hello", "Order 7 for Ann"]
+    assert (batch.accepted, batch.rejected) == (3, 2)
     assert again["results"] == [body["results"][4] | {"index": 0, "replayed": True}]
 
 
