@@ -41,8 +41,21 @@ class Attachment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     ]
 
 
-class EmailPayload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One email. An address is bare or has a name: `Ann Smith <ann@example.org>`. Give `text`, `html` or both."""
+Headers = Annotated[
+    dict[str, str],
+    Meta(
+        description="Further headers, such as List-Unsubscribe. Those that the platform writes are refused.",
+        extra_json_schema={"maxProperties": rules.MAX_HEADERS},
+    ),
+]
+Attachments = Annotated[
+    list[Attachment],
+    Meta(description="Files that travel along.", extra_json_schema={"maxItems": rules.MAX_ATTACHMENTS}),
+]
+
+
+class Addressed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """To whom an email goes, and from whom. An address is bare or has a name: `Ann Smith <ann@example.org>`."""
 
     to: Annotated[
         str | list[str],
@@ -55,6 +68,11 @@ class EmailPayload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         str | None,
         Meta(description="Sender; must be allowed by the installation. Without it the default sender is used."),
     ] = msgspec.field(name="from", default=None)
+
+
+class EmailPayload(Addressed, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One email. An address is bare or has a name: `Ann Smith <ann@example.org>`. Give `text`, `html` or both."""
+
     subject: Annotated[
         str,
         Meta(
@@ -65,17 +83,8 @@ class EmailPayload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ]
     text: Annotated[str | None, Meta(description="The message as plain text.")] = None
     html: Annotated[str | None, Meta(description="The message as HTML.")] = None
-    headers: Annotated[
-        dict[str, str],
-        Meta(
-            description="Further headers, such as List-Unsubscribe. Those that the platform writes are refused.",
-            extra_json_schema={"maxProperties": rules.MAX_HEADERS},
-        ),
-    ] = {}
-    attachments: Annotated[
-        list[Attachment],
-        Meta(description="Files that travel along.", extra_json_schema={"maxItems": rules.MAX_ATTACHMENTS}),
-    ] = []
+    headers: Headers = {}
+    attachments: Attachments = []
 
 
 class WelcomeEmailPayload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -95,7 +104,7 @@ class WelcomeEmailPayload(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 # ── Who gets it ───────────────────────────────────────────────────────────────────────────────
 
 
-def recipients(payload: EmailPayload) -> list[str]:
+def recipients(payload: Addressed) -> list[str]:
     """The bare addresses of to, cc and bcc: each once, in that order, as on the envelope.
 
     Local parts are compared exactly (RFC 5321 §2.4), domains without regard to case.
@@ -110,7 +119,7 @@ def welcomed(payload: WelcomeEmailPayload) -> list[str]:
     return [addresses.parse(payload.email).spec]
 
 
-def _recipient_fields(payload: EmailPayload) -> tuple[str | list[str] | None, ...]:
+def _recipient_fields(payload: Addressed) -> tuple[str | list[str] | None, ...]:
     return payload.to, payload.cc, payload.bcc
 
 
@@ -119,18 +128,33 @@ def _recipient_fields(payload: EmailPayload) -> tuple[str | list[str] | None, ..
 
 def email_rules(payload: EmailPayload, at: str) -> Iterator[Problem]:
     """What is wrong with the payload that stands at the path `at`."""
+    yield from address_rules(payload, at)
+    yield from content_rules(payload, at)
+    yield from parcel_rules(payload.headers, payload.attachments, at)
+
+
+def address_rules(payload: Addressed, at: str) -> Iterator[Problem]:
+    """To whom, and from whom."""
     yield from _recipient_rules(payload, at)
     yield from rules.address_field(f"{at}.reply_to", payload.reply_to)
     if payload.from_ is not None:
         yield from rules.sender(f"{at}.from", payload.from_)
+
+
+def content_rules(payload: EmailPayload, at: str) -> Iterator[Problem]:
+    """What it says."""
     yield from rules.one_line(f"{at}.subject", payload.subject, limit=rules.MAX_LINE_CHARACTERS)
     if not payload.text and not payload.html:
         yield f"{at}.text", "is empty, and so is html. Give text, html or both."
-    yield from rules.headers(f"{at}.headers", payload.headers)
-    yield from _attachment_rules(f"{at}.attachments", payload.attachments)
 
 
-def _recipient_rules(payload: EmailPayload, at: str) -> Iterator[Problem]:
+def parcel_rules(headers: dict[str, str], attachments: list[Attachment], at: str) -> Iterator[Problem]:
+    """What travels along."""
+    yield from rules.headers(f"{at}.headers", headers)
+    yield from _attachment_rules(f"{at}.attachments", attachments)
+
+
+def _recipient_rules(payload: Addressed, at: str) -> Iterator[Problem]:
     if payload.to == []:
         yield f"{at}.to", "is empty. Name at least one recipient."
     fields = _recipient_fields(payload)

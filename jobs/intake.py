@@ -14,7 +14,7 @@ import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from uuid_utils.compat import uuid7
 
-from jobs import acceptance, destinations, queue
+from jobs import acceptance, destinations, queue, writing
 from jobs.acceptance import FirstAnswer
 from jobs.claims import OwnKey, Waiting
 from jobs.database import is_away, sqlstate
@@ -64,8 +64,15 @@ def accept(request: JobRequest, *, owner_id: int, correlation_id: str) -> Accept
     """Accept one job: a committed row first (I1), then its id in Redis, then the key in Redis.
 
     Raises KeyReused when the owner's key had another body, KeyInFlight when the first request with it
-    has not come to an end within PATIENCE_SECONDS.
+    has not come to an end within PATIENCE_SECONDS, and InvalidRequest when its template can make no mail of it.
     """
+    if request.type.written_as:
+        (written,) = _written([request], owner_id=owner_id)
+        if isinstance(written, Refused):
+            raise written
+        if isinstance(written, Accepted):
+            return written
+        request = written
     wish = _wish(request, owner_id=owner_id, correlation_id=correlation_id)
     answer = _ask_desk(wish) if _is_fit_for_company(wish) else _recalled({0: wish}).get(0)
     if answer is None:
@@ -89,11 +96,17 @@ def accept_many(
     What `accept` raises about one of them stands in its place here, and the others are accepted all the same.
     Inside a transaction, whose commit is yet to come, `bell` is rung instead of the queue's.
     """
-    wishes = [_wish(request, owner_id=owner_id, correlation_id=correlation_id) for request in requests]
+    written = _written(requests, owner_id=owner_id)
+    wishes = [
+        _wish(request, owner_id=owner_id, correlation_id=correlation_id)
+        for request in written
+        if isinstance(request, JobRequest)
+    ]
     answers = _accept_each(wishes, batch_id=batch_id, bell=bell)
     for wish, answer in zip(wishes, answers, strict=True):
         _log(wish, answer)
-    return answers
+    accepted = iter(answers)
+    return [next(accepted) if isinstance(request, JobRequest) else request for request in written]
 
 
 def _wish(request: JobRequest, *, owner_id: int, correlation_id: str) -> _Wish:
@@ -125,6 +138,29 @@ def _wish(request: JobRequest, *, owner_id: int, correlation_id: str) -> _Wish:
 def _log(wish: _Wish, answer: Answer) -> None:
     if isinstance(answer, Accepted) and not answer.is_replay:
         log.info("job_accepted", about=wish, status=answer.status.value)
+
+
+# ── By a template ─────────────────────────────────────────────────────────────────────────────
+
+
+def _written(requests: Sequence[JobRequest], *, owner_id: int) -> list[JobRequest | Answer]:
+    """Those that name a template with the mail that it makes of them, and the others as they are. Who repeats a request
+    gets its first answer, whatever has become of the template since."""
+    answers: list[JobRequest | Answer] = list(requests)
+    naming = {number: request for number, request in enumerate(requests) if request.type.written_as}
+    keys = {
+        number: OwnKey(owner_id, request.options.idempotency_key)
+        for number, request in naming.items()
+        if request.options.idempotency_key
+    }
+    first = acceptance.first_answers(list(dict.fromkeys(keys.values()))) if keys else {}
+    for number, key in keys.items():
+        if key in first:
+            answers[number] = _as_replay(naming.pop(number), first[key])
+    if naming:
+        for number, written in zip(naming, writing.write(list(naming.values()), owner_id=owner_id), strict=True):
+            answers[number] = written
+    return answers
 
 
 # ── At the desk ───────────────────────────────────────────────────────────────────────────────

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs import emails, notifications, webhooks
+from jobs import emails, notifications, templated_emails, webhooks
 from jobs.states import DestinationKind
 from jobs.types import JobType, Retry, register
 
@@ -39,5 +39,14 @@ register(
         payload=notifications.NotificationPayload,
         rules=notifications.rules,
         destination=DestinationKind.NOTIFICATION,
+    )
+)
+register(
+    JobType(
+        name="templated_email",
+        payload=templated_emails.TemplatedEmailPayload,
+        rules=templated_emails.templated_rules,
+        recipients=emails.recipients,
+        written_as=templated_emails.WrittenEmailPayload,
     )
 )

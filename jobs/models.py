@@ -24,6 +24,8 @@ from jobs.states import (
     Status,
     WorkerState,
 )
+from jobs.template_models import Template as Template
+from jobs.template_models import TemplateVersion as TemplateVersion
 
 
 def _choices(words: type[StrEnum]) -> list[tuple[str, str]]:

@@ -39,7 +39,10 @@ def read(type: JobType, raw: object, *, at: str = "payload") -> Struct:
         payload = msgspec.convert(raw, type.payload)
     except _UNREADABLE as error:
         raise _refusal(list(misfits(type.payload, raw, at)) or [_in_its_words(error, at)], at) from None
-    problems = list(rules.storable(at, as_stored(payload))) or list(type.rules(payload, at))
+    try:
+        problems = list(rules.storable(at, as_stored(payload))) or list(type.rules(payload, at))
+    except RecursionError:
+        problems = [(at, "is nested too deeply. Make it flatter.")]
     if problems:
         raise _refusal(problems, at)
     return payload
@@ -59,7 +62,7 @@ def from_stored(type: str, stored: dict[str, Any]) -> Struct:
     if known is None:
         raise Invalid(f"No payload shape is known for type {rules.shown(type)}.", kind="invalid")
     try:
-        return msgspec.convert(stored, known.payload)
+        return msgspec.convert(stored, known.kept)
     except _UNREADABLE as error:
         raise Invalid(f"The stored payload cannot be read: {error}", kind="invalid") from None
 

@@ -18,6 +18,7 @@ MAX_LINE_CHARACTERS = 998  # RFC 5322 §2.1.1, without CRLF
 MAX_HEADERS = 50
 MAX_HEADER_NAME_CHARACTERS = 76
 MAX_ATTACHMENTS = 20
+MAX_LEVELS = 50  # of a value that may be any JSON
 MAX_FILENAME_CHARACTERS = 255
 MAX_CONTENT_TYPE_CHARACTERS = 255
 
@@ -71,6 +72,17 @@ def storable(path: str, value: Any) -> Iterator[Problem]:
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from storable(f"{path}[{index}]", inner)
+
+
+def levels(path: str, value: Any) -> Iterator[Problem]:
+    """Objects and lists in each other, no deeper than others can read."""
+    level = [value]
+    for _ in range(MAX_LEVELS + 1):
+        containers = (inner.values() if isinstance(inner, dict) else inner for inner in level if inner)
+        level = [inner for container in containers for inner in container if isinstance(inner, dict | list)]
+        if not level:
+            return
+    yield path, f"is nested more than {MAX_LEVELS} levels deep. Make it flatter."
 
 
 def one_line(path: str, text: str, *, limit: int) -> Iterator[Problem]:

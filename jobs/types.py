@@ -61,11 +61,17 @@ class JobType(Struct, frozen=True, kw_only=True):
     may_be_repeated: bool = False
     destination: DestinationKind | None = None  # the payload's `destination` names one of this kind
     from_text: str | None = None  # the field that is meant when the payload is plain text
+    written_as: type[Struct] | None = None  # what a template makes of the payload at acceptance; this is kept
 
     @property
     def lane(self) -> Lane:
         """A handler needs a process; a channel does not."""
         return Lane.TASKS if self.handler else Lane.MESSAGES
+
+    @property
+    def kept(self) -> type[Struct]:
+        """The shape of payloads in the database."""
+        return self.written_as or self.payload
 
 
 class RunningJob(Struct, Generic[Payload], frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0007_schedules"),
+        ("jobs", "0008_templates"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -43,7 +43,7 @@ def tunables(settings: Any) -> Iterator[Callable[..., conf.Tunables]]:
     conf.tunables.cache_clear()
 
 
-OURS = ("email", "welcome_email", "webhook", "notification")
+OURS = ("email", "welcome_email", "webhook", "notification", "templated_email")
 
 
 def add_types(patch: pytest.MonkeyPatch, module: str) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
-import threading
-import time
 import traceback
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -20,10 +17,10 @@ import structlog
 from django.apps import apps
 from msgspec import Struct
 
+from jobs import kin
 from jobs.claims import Claim
 from jobs.errors import Permanent, Transient
 
-LOOK_SECONDS = 1.0
 LARGEST_RESULT_BYTES = 256 * 1024
 
 log = structlog.get_logger(__name__)
@@ -83,21 +80,7 @@ def move_in(parent: int) -> None:
     """Once, before the first errand. A process whose worker was killed has nobody to answer to, and ends."""
     if not apps.ready:
         django.setup()
-    threading.Thread(target=_follow, args=[parent], name="follow-parent", daemon=True).start()
-
-
-def _follow(parent: int) -> None:
-    while _lives(parent):
-        time.sleep(LOOK_SECONDS)
-    os._exit(1)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    kin.follow(parent)
 
 
 def carry_out(errand: bytes) -> bytes:

@@ -6,6 +6,7 @@ calls, for dead letters after a page that shows what it would come to, and every
 
 from jobs.admin.dead_letters import DeadLetterAdmin
 from jobs.admin.schedules import ScheduleAdmin
-from jobs.admin.windows import JobAdmin, WorkerAdmin
+from jobs.admin.templates import TemplateAdmin
+from jobs.admin.windows import DestinationAdmin, JobAdmin, WorkerAdmin
 
-__all__ = ["DeadLetterAdmin", "JobAdmin", "ScheduleAdmin", "WorkerAdmin"]
+__all__ = ["DeadLetterAdmin", "DestinationAdmin", "JobAdmin", "ScheduleAdmin", "TemplateAdmin", "WorkerAdmin"]

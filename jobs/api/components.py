@@ -7,7 +7,16 @@ from typing import Any
 import msgspec
 
 from jobs import batches, payloads, requests, schedules, types
-from jobs.api import auth, batch_shapes, destinations, problems, schedule_shapes, selections, shapes
+from jobs.api import (
+    auth,
+    batch_shapes,
+    destinations,
+    problems,
+    schedule_shapes,
+    selections,
+    shapes,
+    template_shapes,
+)
 from jobs.api.schema import OPTIONAL_BODY
 from jobs.types import JobType
 
@@ -36,6 +45,13 @@ ANSWERS = (
     destinations.NewDestination,
     destinations.Destination,
     destinations.DestinationList,
+    template_shapes.NewTemplate,
+    template_shapes.NewVersion,
+    template_shapes.PreviewRequest,
+    template_shapes.Template,
+    template_shapes.TemplatePage,
+    template_shapes.VersionPage,
+    template_shapes.Preview,
     shapes.WorkerList,
     shapes.Health,
     shapes.Alive,

@@ -23,6 +23,14 @@ JOBS: dict[str, Any] = {
         "payload": {"destination": "shop", "event": "order.paid", "data": {"order": 4711}},
     },
     "notification": {"type": "notification", "payload": {"destination": "on-call", "body": "The till is silent."}},
+    "written by a template of yours": {
+        "type": "templated_email",
+        "payload": {
+            "to": "ann@example.org",
+            "template": "order-shipped",
+            "variables": {"name": "Ann", "order": {"id": 4711, "lines": [{"title": "A lamp", "count": 2}]}},
+        },
+    },
     "type inside the payload": {"payload": {"type": "email"} | EMAIL},
 }
 BATCHES: dict[str, Any] = {
@@ -83,4 +91,16 @@ RESOLUTIONS: dict[str, Any] = {
 DESTINATIONS: dict[str, Any] = {
     "webhook": {"kind": "webhook", "url": "https://hooks.example.org/orders"},
     "notification": {"kind": "notification", "url": "tgram://123456789:AbCdEf/12315544"},
+}
+SHIPPED: dict[str, Any] = {
+    "subject": "Order {{ order.id }} is on its way",
+    "html": "<p>Dear {{ name }},</p><ul>{% for line in order.lines %}<li>{{ line.count }} × {{ line.title }}</li>"
+    "{% endfor %}</ul>{% if note %}<p>{{ note }}</p>{% endif %}",
+    "example": {"name": "Ann", "order": {"id": 4711, "lines": [{"title": "A lamp", "count": 2}]}},
+}
+TEMPLATES: dict[str, Any] = {"order-shipped": {"name": "order-shipped"} | SHIPPED}
+VERSIONS: dict[str, Any] = {"the next": SHIPPED | {"subject": "Order {{ order.id }} has left"}}
+PREVIEWS: dict[str, Any] = {
+    "with the version's own example": {},
+    "with these": {"variables": {"name": "Bob", "order": {"id": 1, "lines": []}}, "version": 1},
 }

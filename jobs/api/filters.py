@@ -40,6 +40,11 @@ def selection_lookups(params: Mapping[str, str]) -> dict[str, Any]:
     return _read(params, SELECTION)
 
 
+def no_lookups(params: Mapping[str, str]) -> dict[str, Any]:
+    """For a list that is shown as it is. Raises InvalidRequest."""
+    return _read(params, {})
+
+
 def _read(params: Mapping[str, str], known: dict[str, Lookup]) -> dict[str, Any]:
     lookups: dict[str, Any] = {}
     allowed = [*known, *PAGING]

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from django.urls import path
 
-from jobs.api import auth, batches, bulk_decisions, dead_letters, destinations, jobs, schedules, workers
+from jobs.api import (
+    auth,
+    batches,
+    bulk_decisions,
+    dead_letters,
+    destinations,
+    jobs,
+    schedules,
+    templates,
+    workers,
+)
 
 urlpatterns = [
     path("jobs", jobs.JobsView.as_view(), name="jobs"),  # first: they are tried one after the other
@@ -31,5 +41,9 @@ urlpatterns = [
     path("schedules/<uuid:id>", schedules.ScheduleView.as_view(), name="schedule"),
     path("schedules/<uuid:id>/pause", schedules.PauseScheduleView.as_view(), name="pause_schedule"),
     path("schedules/<uuid:id>/resume", schedules.ResumeScheduleView.as_view(), name="resume_schedule"),
+    path("templates", templates.TemplatesView.as_view(), name="templates"),
+    path("templates/<str:name>", templates.TemplateView.as_view(), name="template"),
+    path("templates/<str:name>/versions", templates.VersionsView.as_view(), name="template_versions"),
+    path("templates/<str:name>/preview", templates.PreviewView.as_view(), name="template_preview"),
     path("workers", workers.WorkersView.as_view(), name="workers"),
 ]

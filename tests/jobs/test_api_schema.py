@@ -13,7 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from jobs.api import examples
 from tests.jobs.conftest import EMAIL, Caller, make_dead_letter, make_job, make_schedule
 
-OPTIONAL_BODIES = {"requeueFailedJob", "discardFailedJob"}
+OPTIONAL_BODIES = {"requeueFailedJob", "discardFailedJob", "previewTemplate"}
 NOT_DESCRIBED = {"/", "/schema", "/docs", "/admin", "/inbox"}  # pages, and the document itself
 
 
@@ -105,6 +105,7 @@ def test_every_example_of_a_job_fits_its_schema_and_is_accepted(caller, document
     for name, destination in zip(("shop", "on-call"), examples.DESTINATIONS.values(), strict=True):
         assert caller.put(f"/destinations/{name}", destination).status_code == 201
 
+    caller.post("/templates", next(iter(examples.TEMPLATES.values())))
     check(document, body["schema"], example)
     assert caller.post(path, example).status_code == 202
 
@@ -143,6 +144,26 @@ def test_what_the_schema_refuses_of_a_schedule_the_api_refuses(caller, document,
     with pytest.raises(jsonschema.ValidationError):
         check(document, schema, body)
     assert caller.post("/schedules", body).status_code == 400
+
+
+TEMPLATES = [
+    ("/templates", examples.TEMPLATES, 201),
+    ("/templates/{name}/versions", examples.VERSIONS, 201),
+    ("/templates/{name}/preview", examples.PREVIEWS, 200),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "example", "status"),
+    [(path, example, status) for path, examples_, status in TEMPLATES for example in examples_.values()],
+)
+def test_every_example_of_a_template_fits_its_schema_and_is_understood(caller, document, path, example, status):
+    if path != "/templates":
+        caller.post("/templates", examples.TEMPLATES["order-shipped"])
+    body = operation(document, "POST", path)["requestBody"]["content"]["application/json"]
+
+    check(document, body["schema"], example)
+    assert caller.post(path.replace("{name}", "order-shipped"), example).status_code == status
 
 
 DECISIONS = [
@@ -227,6 +248,16 @@ def test_every_answer_is_one_that_the_document_promises(caller, nobody, document
         (caller, "DELETE", "/schedules/{id}", f"/schedules/{scheduled.id}", None),
         (caller, "DELETE", "/schedules/{id}", f"/schedules/{scheduled.id}", None),
         (caller, "GET", "/workers", "/workers", None),
+        (caller, "POST", "/templates", "/templates", examples.TEMPLATES["order-shipped"]),
+        (caller, "POST", "/templates", "/templates", examples.TEMPLATES["order-shipped"]),
+        (caller, "POST", "/templates", "/templates", {"name": "x", "subject": "{{", "text": "x"}),
+        (caller, "GET", "/templates", "/templates?limit=1", None),
+        (caller, "GET", "/templates/{name}", "/templates/order-shipped?version=1", None),
+        (caller, "GET", "/templates/{name}", "/templates/order-shipped?version=2", None),
+        (caller, "POST", "/templates/{name}/versions", "/templates/order-shipped/versions", examples.SHIPPED),
+        (caller, "GET", "/templates/{name}/versions", "/templates/order-shipped/versions", None),
+        (caller, "POST", "/templates/{name}/preview", "/templates/order-shipped/preview", None),
+        (caller, "POST", "/templates/{name}/preview", "/templates/order-shipped/preview", {"variables": {}}),
         (nobody, "POST", "/login", "/login", {"username": "x", "password": "y"}),
         (nobody, "POST", "/signup", "/signup", {"username": "x", "password": "y"}),
         (nobody, "POST", "/refreshToken", "/refreshToken", {"refresh_token": "x"}),

@@ -114,7 +114,7 @@ def test_an_unknown_type_is_told_the_known_ones(type):
     with pytest.raises(InvalidRequest) as caught:
         payloads.type_of(type)
 
-    assert caught.value.fields == {"type": ["is not a known type. Use one of: email, welcome_email."]}
+    assert caught.value.fields == {"type": ["is not a known type. Use one of: email, templated_email, welcome_email."]}
 
 
 @pytest.mark.parametrize("raw", [[], "x", 1, None, True, 1.5])
@@ -355,7 +355,7 @@ def test_any_json_is_read_or_refused_by_fields_that_can_be_printed(type, raw):
 def test_the_schemas_describe_every_field_by_its_name_on_the_wire():
     schemas = payloads.schemas()
 
-    assert set(schemas) == {"EmailPayload", "WelcomeEmailPayload", "Attachment"}
+    assert set(schemas) == {"EmailPayload", "TemplatedEmailPayload", "WelcomeEmailPayload", "Attachment"}
     assert set(schemas["WelcomeEmailPayload"]["properties"]) == {"email", "name"}
     assert list(schemas["EmailPayload"]["properties"]) == (
         ["to", "cc", "bcc", "reply_to", "from", "subject", "text", "html", "headers", "attachments"]

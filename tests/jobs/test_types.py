@@ -43,7 +43,7 @@ def test_a_type_is_found_by_its_name():
     own = a_type()
 
     assert types.find("verification") is own
-    assert types.names() == ["email", "verification", "welcome_email"]
+    assert types.names() == ["email", "templated_email", "verification", "welcome_email"]
     assert types.find("fax") is types.find(None) is types.find(["email"]) is None
 
 
@@ -141,7 +141,7 @@ def test_it_stands_in_the_openapi_document():
 def test_an_unknown_type_is_told_all_that_there_are():
     a_type()
 
-    with pytest.raises(InvalidRequest, match=r"type: is not a known type. Use one of: email, verification, welcome"):
+    with pytest.raises(InvalidRequest, match=r"type: is not a known type. Use one of: email, templated_email, verif"):
         requests.read({"type": "fax", "payload": {}})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,7 @@ from uuid import UUID
 import psutil
 import pytest
 
-from jobs import types
+from jobs import press, types
 from jobs.claims import Claim
 from jobs.errors import Invalid, Permanent, Transient, Unanswered
 from tests.conftest import add_types, until
@@ -28,6 +29,8 @@ def shop() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JOB_APPS", "tests.shop")
         add_types(patch, "tests.shop.job_types")
+        press.close()
+        forkserver._forkserver._stop()  # one that was started before, for the press, does not know the setting
         yield
 
 

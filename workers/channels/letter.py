@@ -17,6 +17,7 @@ from jobs.addresses import Address
 from jobs.claims import Claim
 from jobs.emails import Attachment, EmailPayload, WelcomeEmailPayload
 from jobs.errors import Invalid
+from jobs.templated_emails import WrittenEmailPayload
 from workers.channels import mime
 from workers.channels.mime import CRLF, Part
 
@@ -58,7 +59,7 @@ class _Draft(Struct, frozen=True, kw_only=True):
 
 
 def write(claim: Claim) -> Letter:
-    """The letter of a claimed `email` or `welcome_email` job, dated when it was claimed, by PostgreSQL's clock.
+    """The letter of a claimed email job of whichever type, dated when it was claimed, by PostgreSQL's clock.
 
     The Message-ID depends on the job and the sender only, so that it is the same on every attempt.
     Raises Invalid when the payload cannot be read or written, ImproperlyConfigured when
@@ -209,4 +210,5 @@ def _template(name: str) -> Any:
 _DRAFTS: dict[type[Struct], Callable[[Any], _Draft]] = {
     EmailPayload: _draft_of_email,
     WelcomeEmailPayload: _draft_of_welcome,
+    WrittenEmailPayload: _draft_of_email,
 }

@@ -23,6 +23,7 @@ def channels() -> dict[str, Channel]:
     messages: dict[str, Channel] = {
         "email": email,
         "welcome_email": email,
+        "templated_email": email,
         "webhook": WebhookChannel(conf),
         "notification": NotificationChannel(),
     }
