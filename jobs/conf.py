@@ -28,6 +28,7 @@ class Tunables:
     demo_services: tuple[str, ...]  # URLs of the two that the demo's types ask
     inbox_dir: Path | None  # where the local inbox keeps what it received
     journal_dir: Path  # where workers keep answers until PostgreSQL has them
+    queue_limit: int  # jobs that may wait before no more are accepted; 0: any number
     max_attempts: int
     retry_base_seconds: float
     retry_cap_seconds: float

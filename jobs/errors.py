@@ -124,7 +124,7 @@ class KeyReused(Refused):
 
 
 class QueueFull(Refused):
-    """Too many jobs are waiting."""
+    """Too many jobs are waiting. Nothing was accepted; ask again, with the same Idempotency-Key."""
 
     status = 429
     code = "queue_full"

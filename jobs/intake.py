@@ -16,9 +16,10 @@ from uuid_utils.compat import uuid7
 
 from jobs import acceptance, destinations, queue, writing
 from jobs.acceptance import FirstAnswer
+from jobs.backpressure import RETRY_SECONDS, Backpressure
 from jobs.claims import OwnKey, Waiting
 from jobs.database import is_away, sqlstate
-from jobs.errors import KeyInFlight, KeyReused, Refused, Unavailable
+from jobs.errors import KeyInFlight, KeyReused, QueueFull, Refused, Unavailable
 from jobs.front_desk import Deserted, FrontDesk
 from jobs.requests import JobRequest
 from jobs.states import Status
@@ -226,6 +227,9 @@ def _accept_each(wishes: Sequence[_Wish], *, batch_id: UUID | None = None, bell:
     return [answers[number] for number in range(len(wishes))]
 
 
+_backpressure = Backpressure()
+
+
 def _misaddressed(wishes: Mapping[int, _Wish]) -> dict[int, Answer]:
     """Those that name a destination which is not there, or the first answers of what was accepted while it was."""
     naming = {n: wish for n, wish in wishes.items() if wish.request.type.destination}
@@ -237,7 +241,10 @@ def _misaddressed(wishes: Mapping[int, _Wish]) -> dict[int, Answer]:
 
 
 def _insert(pending: Mapping[int, _Wish], bell: Bell | None = None, **how: Any) -> dict[int, Answer]:
-    """Those that are new, as committed; then the bell."""
+    """Those that are new, as committed; then the bell. When too many wait already, only replays are answered."""
+    if _backpressure.is_full():
+        known = _replays(pending)
+        return known | {n: QueueFull(retry_after=RETRY_SECONDS) for n in _without(pending, known)}
     statuses = acceptance.accept([wish.row for wish in pending.values()], **how)
     new = {number: wish for number, wish in pending.items() if wish.job_id in statuses}
     (bell or queue.announce)(

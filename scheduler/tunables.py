@@ -79,6 +79,11 @@ def tunables(env: Environment, *, debug: bool, secret_key: str) -> dict[str, Any
             )
             or f"{gettempdir()}/sendonce-{os.getuid()}"
         ),
+        "queue_limit": env.integer(
+            "QUEUE_LIMIT",
+            1_000_000,
+            help="Jobs that may wait for workers before the API accepts no more (429, ask again). 0: any number.",
+        ),
         "max_attempts": env.integer("MAX_ATTEMPTS", 5, help="Attempts per job unless it says otherwise."),
         "retry_base_seconds": env.number(
             "RETRY_BASE_SECONDS", 1.0, help="Wait after the first failed attempt, seconds."

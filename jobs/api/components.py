@@ -68,7 +68,11 @@ HEADERS = {
     "RetryAfter": {"description": "Ask again after this many seconds.", "schema": {"type": "integer"}},
     "Authenticate": {"description": "The scheme to use (RFC 9110 §11.6.1).", "schema": {"type": "string"}},
 }
-HEADER_OF_STATUS = {"401": ("WWW-Authenticate", "Authenticate"), "503": ("Retry-After", "RetryAfter")}
+HEADER_OF_STATUS = {
+    "401": ("WWW-Authenticate", "Authenticate"),
+    "429": ("Retry-After", "RetryAfter"),
+    "503": ("Retry-After", "RetryAfter"),
+}
 IN_FLIGHT = "idempotency_key_in_flight"
 
 

@@ -27,6 +27,7 @@ REFUSALS = {
     409: "idempotency_key_in_flight",
     413: "too_large",
     422: "idempotency_key_reused",
+    429: "queue_full",
 }
 DESCRIPTION = """The answer comes after the commit: an accepted job is not lost, and the machine does not send it twice.
 

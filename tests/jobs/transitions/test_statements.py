@@ -72,6 +72,7 @@ BY_INDEX = {  # found by state: each by the index that was made for it
     "cancel": {"job_of_owner"},
     "first_answers": {"job_idempotency_key"},
     "waiting_ids": {"job_waiting"},
+    "count_waiting": {"job_waiting"},
     "promote": {"job_due"},
     "due_schedule": {"schedule_due"},
     "batch_to_tell": {"job_of_batch_under_way", "batch_untold"},
