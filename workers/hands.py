@@ -15,6 +15,7 @@ from concurrent.futures import TimeoutError as PoolTimeout
 from typing import TYPE_CHECKING
 
 import msgspec
+import structlog
 from msgspec import Struct
 
 from workers import tasks
@@ -26,6 +27,8 @@ if TYPE_CHECKING:  # else loaded by who has an errand: most workers never have o
 GRACE_SECONDS = 1.0  # beyond its limit, for a handler that notices itself
 CLOSE_SECONDS = 5.0
 PRELOADED = "workers.hand"
+
+log = structlog.get_logger(__name__)
 
 
 class Hands:
@@ -45,7 +48,12 @@ class Hands:
         from pebble import ProcessExpired
 
         limit = limit_seconds + GRACE_SECONDS
-        under_way: Future[bytes] = self._ready().schedule(work, args=[msgspec.json.encode(asked)], timeout=limit)
+        try:
+            pool = await self._ready()
+            under_way: Future[bytes] = pool.schedule(work, args=[msgspec.json.encode(asked)], timeout=limit)
+        except (RuntimeError, OSError) as error:  # it broke just now, or no process can be made: nothing has begun
+            log.warning("hands_broken", error=repr(error), cause=repr(error.__cause__))
+            return Ending(how=How.TRANSIENT, detail="No process could be had for it.", kind="no_process")
         try:
             ending = await asyncio.wrap_future(under_way)
         except PoolTimeout:
@@ -57,12 +65,16 @@ class Hands:
 
     async def close(self) -> None:
         """End them all, whatever they are doing."""
-        if self._pool is not None:
-            self._pool.stop()
-            await asyncio.to_thread(self._pool.join, CLOSE_SECONDS)
-            self._pool = None
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.stop()
+            await asyncio.to_thread(pool.join, CLOSE_SECONDS)
 
-    def _ready(self) -> ProcessPool:
+    async def _ready(self) -> ProcessPool:
+        """A pool of which a process was killed while it had nothing to do (out of memory, say) is broken for good."""
+        if self._pool is not None and not self._pool.active:
+            log.warning("hands_replaced")
+            await self.close()
         if self._pool is None:
             from pebble import ProcessPool
 

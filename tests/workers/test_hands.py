@@ -185,3 +185,15 @@ def test_nothing_is_left_when_they_are_closed(shop, loop):
     loop.run(hands.close())
 
     assert not psutil.pid_exists(pid)
+
+
+def test_when_a_process_that_had_nothing_to_do_is_killed_the_next_job_gets_another(done, hands):
+    """As the kernel does when memory runs out."""
+    assert done("shop.report", {"order": 1})["order"] == 1
+    pool = hands._pool
+    for child in psutil.Process().children(recursive=True):
+        if child.parent() != psutil.Process():  # the fork server is our child, the hands are its
+            child.kill()
+    until(lambda: not pool.active)
+
+    assert [done("shop.report", {"order": number})["order"] for number in range(2)] == [0, 1]
