@@ -1,6 +1,7 @@
 """Whether too many jobs wait already. What was accepted is never dropped; so at some point no more is.
 
-Asked for each request, and looked at a few times a second: the limit may be passed by what comes in meanwhile. Redis
+It is looked at a few times a second, after jobs were accepted: nobody waits for that look before his job is safe, and
+the limit may be passed by what comes in meanwhile. Once it is reached, it is looked at before anybody is refused. Redis
 tells the length of its lists at once; without Redis, PostgreSQL counts up to the limit.
 """
 
@@ -32,17 +33,23 @@ class Backpressure:
 
     def is_full(self) -> bool:
         """Whether QUEUE_LIMIT jobs wait. Raises django.db's errors when neither can be asked."""
-        limit = tunables().queue_limit
-        if limit and time.monotonic() >= self._look_at and self._looking.acquire(blocking=False):
-            try:
-                is_full = _waiting(limit) >= limit
-                self._look_at = time.monotonic() + LOOK_SECONDS
-            finally:
-                self._looking.release()
-            if is_full != self._was_full:
-                log.warning("queue_full" if is_full else "queue_has_room", limit=limit)
-            self._was_full = is_full
-        return bool(limit) and self._was_full
+        if self._was_full:
+            self.look()
+        return self._was_full
+
+    def look(self) -> None:
+        """See how many wait, unless somebody has just done so."""
+        if time.monotonic() < self._look_at or not self._looking.acquire(blocking=False):
+            return
+        try:
+            limit = tunables().queue_limit
+            is_full = bool(limit) and _waiting(limit) >= limit
+            self._look_at = time.monotonic() + LOOK_SECONDS
+        finally:
+            self._looking.release()
+        if is_full != self._was_full:
+            log.warning("queue_full" if is_full else "queue_has_room", limit=limit)
+        self._was_full = is_full
 
 
 def _waiting(limit: int) -> int:

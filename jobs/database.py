@@ -82,9 +82,10 @@ def single_statement(function: Callable[P, T]) -> Callable[P, T]:
     """A move of one statement, which PostgreSQL wraps in a transaction itself: one round trip instead of three.
 
     A server that hung carries it out when it goes on, though its caller has given up (a transaction whose COMMIT was
-    never sent is rolled back), and so does one whose caller was killed. So this is for what does no harm then: a job
-    that is accepted though nobody was told; a claim that its worker does not know, and gives back as it was (trace 6);
-    a row of the gate, which asks for the claim. A dot mark would be an unknown.
+    never sent is rolled back), and so does one whose caller was killed, unless it still waits for a lock
+    (client_connection_check_interval). So this is for what does no harm then: a job that is accepted though nobody was
+    told; a claim that its worker does not know, and gives back as it was (trace 6); a row of the gate, which asks for
+    the claim. A dot mark would be an unknown.
     """
     return _repeated(function, _connected)
 

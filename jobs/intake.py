@@ -202,6 +202,7 @@ def _accept_together(wishes: Sequence[_Wish]) -> list[Answer | None]:
     return [answers.get(number) for number in range(len(wishes))]
 
 
+_backpressure = Backpressure()
 _desk: FrontDesk[_Wish, Answer | None] = FrontDesk(_accept_together, most=MOST_TOGETHER)
 
 
@@ -225,9 +226,6 @@ def _accept_each(wishes: Sequence[_Wish], *, batch_id: UUID | None = None, bell:
         answers |= _replays(_without(pending, answers))
         pending = _without(pending, answers)
     return [answers[number] for number in range(len(wishes))]
-
-
-_backpressure = Backpressure()
 
 
 def _misaddressed(wishes: Mapping[int, _Wish]) -> dict[int, Answer]:
@@ -255,6 +253,9 @@ def _insert(pending: Mapping[int, _Wish], bell: Bell | None = None, **how: Any) 
         ],
         keys={wish.key: wish.job_id for wish in new.values() if wish.key},
     )
+    if bell is None:  # else the transaction is somebody else's
+        with suppress(DatabaseError, InterfaceError):  # these have their rows, whatever comes of this look
+            _backpressure.look()
     return {n: Accepted(wish.job_id, statuses[wish.job_id], is_replay=False) for n, wish in new.items()}
 
 

@@ -47,6 +47,8 @@ OPTIONS = (
     "-c random_page_cost=1.1 "
     # For the server: a process of ours that is paused, or gone without a word, does not keep its locks for long.
     "-c idle_in_transaction_session_timeout=15s "
+    # What waits for a lock when its process is killed is not carried out afterwards.
+    "-c client_connection_check_interval=1s "
     "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
 )
 

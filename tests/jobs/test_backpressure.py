@@ -64,7 +64,8 @@ def test_when_a_worker_has_taken_some_there_is_room_again(caller):
         queue.take(["default"], limit=1, timeout_seconds=1.0)
         assert caller.add().status_code == 202
 
-    assert [line["event"] for line in told if line["event"].startswith("queue_")] == ["queue_has_room"]
+    said = [line["event"] for line in told if line["event"].startswith("queue_")]
+    assert said == ["queue_has_room", "queue_full"]  # by this very job
 
 
 def test_both_lanes_count(caller):
@@ -93,7 +94,14 @@ def test_0_is_no_limit(caller, limit):
 
 def test_it_is_looked_at_a_few_times_a_second_only(caller, monkeypatch):
     monkeypatch.setattr(backpressure, "LOOK_SECONDS", 3600.0)
-    assert caller.add().status_code == 202  # looked: none
+    assert caller.add().status_code == 202  # looked afterwards: one
     monkeypatch.setattr(queue, "depths", lambda lane: pytest.fail("looked again"))
 
     assert [caller.add().status_code for _ in range(5)] == [202] * 5
+
+
+def test_who_was_full_an_hour_ago_is_asked_again_before_anybody_is_refused(caller, bell):
+    fill(caller)
+    queue.take(["default"], limit=2, timeout_seconds=1.0)
+
+    assert caller.add().status_code == 202

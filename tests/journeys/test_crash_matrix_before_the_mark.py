@@ -31,6 +31,7 @@ def test_a_worker_that_dies_between_bell_and_claim(platform, smtp):
         worker = platform.start_worker()
         platform.until(lambda: is_waiting_in("claim"))
         worker.kill()
+        platform.until(lambda: not is_waiting_in("claim"))  # PostgreSQL has noticed
 
     assert (platform.job(job_id).status, queue.depths()["default"]) == ("queued", 0)
     platform.start_scheduler()
@@ -49,6 +50,7 @@ def test_a_worker_that_dies_between_claim_and_gate(platform, smtp):
         worker = platform.start_worker()
         platform.until(lambda: is_waiting_in("gate"))
         worker.kill()
+        platform.until(lambda: not is_waiting_in("gate"))
 
     assert platform.job(job_id).status == "running"
     assert not Delivery.objects.exists()
