@@ -31,9 +31,11 @@ class NotificationPayload(Struct, frozen=True, forbid_unknown_fields=True):
     """A few words for people: to a phone, a chat, a pager, as one of your destinations says."""
 
     destination: Annotated[str, Meta(description="The name of a notification of yours, from /destinations.")]
-    body: Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": LONGEST_BODY})]
-    title: Annotated[str, Meta(extra_json_schema={"maxLength": LONGEST_TITLE})] = ""
-    level: Level = Level.INFO
+    body: Annotated[
+        str, Meta(description="What is said.", extra_json_schema={"minLength": 1, "maxLength": LONGEST_BODY})
+    ]
+    title: Annotated[str, Meta(description="One line.", extra_json_schema={"maxLength": LONGEST_TITLE})] = ""
+    level: Annotated[Level, Meta(description="Services show it by a colour or a sign.")] = Level.INFO
 
 
 def rules(payload: NotificationPayload, at: str) -> Iterator[Problem]:

@@ -109,12 +109,15 @@ def test_an_accepted_payload_stays_readable_when_a_limit_is_lowered(limits):
 # ── Shapes ────────────────────────────────────────────────────────────────────────────────────
 
 
+KNOWN = "email, notification, templated_email, webhook, welcome_email"
+
+
 @pytest.mark.parametrize("type", ["fax", "", "Email", None, ["email"], "\ud800"])
 def test_an_unknown_type_is_told_the_known_ones(type):
     with pytest.raises(InvalidRequest) as caught:
         payloads.type_of(type)
 
-    assert caught.value.fields == {"type": ["is not a known type. Use one of: email, templated_email, welcome_email."]}
+    assert caught.value.fields == {"type": [f"is not a known type. Use one of: {KNOWN}."]}
 
 
 @pytest.mark.parametrize("raw", [[], "x", 1, None, True, 1.5])
@@ -355,7 +358,11 @@ def test_any_json_is_read_or_refused_by_fields_that_can_be_printed(type, raw):
 def test_the_schemas_describe_every_field_by_its_name_on_the_wire():
     schemas = payloads.schemas()
 
-    assert set(schemas) == {"EmailPayload", "TemplatedEmailPayload", "WelcomeEmailPayload", "Attachment"}
+    assert schemas.pop("Level")["enum"] == ["failure", "info", "success", "warning"]
+    assert set(schemas) == {
+        *("EmailPayload", "TemplatedEmailPayload", "WelcomeEmailPayload", "Attachment"),
+        *("WebhookPayload", "NotificationPayload"),
+    }
     assert set(schemas["WelcomeEmailPayload"]["properties"]) == {"email", "name"}
     assert list(schemas["EmailPayload"]["properties"]) == (
         ["to", "cc", "bcc", "reply_to", "from", "subject", "text", "html", "headers", "attachments"]
