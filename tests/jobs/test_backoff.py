@@ -88,3 +88,15 @@ def test_a_type_waits_in_its_own_way():
     ]
     assert wait_seconds(3, CONF, retry=Retry(cap_seconds=3.0), roll=0.5) == 3.0
     assert wait_seconds(1, CONF, retry=Retry(base_seconds=0.0), roll=0.5) == 0.0
+
+
+@pytest.mark.parametrize(("attempt", "waits"), [(0, 5), (1, 5), (2, 300), (3, 3600), (4, 3600), (99, 3600)])
+def test_a_schedule_says_each_wait_and_its_last_is_repeated(attempt, waits):
+    assert wait_seconds(attempt, CONF, retry=Retry(schedule=(5.0, 300.0, 3600.0)), roll=0.5) == waits
+
+
+def test_with_a_schedule_another_side_may_ask_for_as_long_as_its_longest():
+    retry = Retry(schedule=(5.0, 90_000.0), cap_seconds=1.0)
+
+    assert wait_seconds(1, CONF, retry=retry, retry_after=7_200.0, roll=0.5) == 7_200
+    assert wait_seconds(1, CONF, retry=retry, retry_after=1e9, roll=0.5) == 90_000

@@ -100,6 +100,15 @@ def test_lists_forgive_empty_entries() -> None:
     assert Environment({"HOSTS": " a , b "}).names("HOSTS", [], help="…") == ["a", "b"]
 
 
+def test_networks_are_read_and_one_that_is_none_is_refused() -> None:
+    env = Environment({"GOOD": "10.1.0.0/16, fd00::/8", "WRONG": "10.1.0.1/16"})
+
+    assert [str(network) for network in env.networks("GOOD", [], help="Ours.")] == ["10.1.0.0/16", "fd00::/8"]
+    assert env.networks("ABSENT", ["127.0.0.0/8"], help="Ours.")[0].prefixlen == 8
+    with pytest.raises(ImproperlyConfigured, match="WRONG.*It means: Ours"):
+        env.networks("WRONG", [], help="Ours.")
+
+
 def test_a_package_that_is_not_there_is_named() -> None:
     found = Environment({"APPS": "tests.shop, jobs"})
 
