@@ -105,7 +105,7 @@ def test_networks_are_read_and_one_that_is_none_is_refused() -> None:
 
     assert [str(network) for network in env.networks("GOOD", [], help="Ours.")] == ["10.1.0.0/16", "fd00::/8"]
     assert env.networks("ABSENT", ["127.0.0.0/8"], help="Ours.")[0].prefixlen == 8
-    with pytest.raises(ImproperlyConfigured, match="WRONG.*It means: Ours"):
+    with pytest.raises(ImproperlyConfigured, match=r"WRONG.*It means: Ours"):
         env.networks("WRONG", [], help="Ours.")
 
 

@@ -9,10 +9,10 @@ import pytest
 from django.db import connection
 from django.db.models.functions import Now
 
-from jobs import batches, destinations, queue, requests
+from jobs import batches, destinations, queue, requests, resolutions, transitions
 from jobs.errors import QueueFull
 from jobs.models import Batch, Destination, Job
-from jobs.states import DestinationKind, Status
+from jobs.states import Decision, DestinationKind, Outcome, Status
 from scheduler.loops.herald import Herald
 from tests.jobs.conftest import EMAIL
 from tests.jobs.transitions import builders as build
@@ -62,15 +62,28 @@ def test_who_has_ended_is_told_with_how(owner, bell):
     assert Herald().run_once(0.0) == {"told": 0, "put_off": 0}
 
 
-@pytest.mark.usefixtures("unaudited")  # an unknown without a dead letter
-@pytest.mark.parametrize("status", ["queued", "scheduled", "unknown"])
-def test_who_has_a_job_on_its_way_or_undecided_waits(owner, status):
+@pytest.mark.parametrize("status", ["queued", "scheduled"])
+def test_who_has_a_job_on_its_way_waits(owner, status):
     batch = a_batch(owner)
     end(batch, "cancelled", status)
 
     assert Herald().run_once(0.0) == {"told": 0, "put_off": 0}
 
     assert told(batch) == []
+
+
+def test_an_unknown_has_not_ended_until_it_is_decided(owner):
+    batch = a_batch(owner, 1)
+    (claim,) = transitions.claim([Job.objects.get(batch_id=batch.id).id], worker=build.WORKER)
+    build.gate(claim)
+    build.mark(claim)
+    build.settle(claim, Outcome.UNKNOWN)
+    assert Herald().run_once(0.0) == {"told": 0, "put_off": 0}
+
+    resolutions.resolve(build.letter(claim), Decision.MARK_SENT, by=None)
+
+    assert Herald().run_once(0.0) == {"told": 1, "put_off": 0}
+    assert told(batch)[0].payload["data"]["jobs"] == {"completed": 1}
 
 
 def test_who_names_nobody_is_not_told(owner):
