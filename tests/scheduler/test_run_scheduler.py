@@ -45,7 +45,7 @@ def test_a_signal_ends_it_in_order(monkeypatch, kept_handlers, number):
 
     call_command("run_scheduler")
 
-    assert chores == ["promoter", "timekeeper", "rescuer", "reconciler", "inquirer", "waker", "pruner"]
+    assert chores == ["promoter", "timekeeper", "herald", "rescuer", "reconciler", "inquirer", "waker", "pruner"]
 
 
 @pytest.mark.parametrize("port", ["0", "70000", "http"])
