@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from jobs import conf
+from jobs import conf, queue
 from scheduler.embedded.child import free_port
 from scheduler.ticker import Ticker
 from tests.conftest import until
@@ -73,7 +73,7 @@ def test_the_process_works_tells_its_metrics_and_ends_with_0(committed, bell):
     command = [sys.executable, "manage.py", "run_scheduler", "--metrics-port", str(port)]
     with subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True) as process:
         try:
-            until(lambda: build.where(job_id)[0] == "queued", within=30)
+            until(lambda: build.where(job_id)[0] == "queued" and queue.depths()["default"] == 1, within=30)
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
                 text = answer.read().decode()
         finally:
