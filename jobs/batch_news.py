@@ -5,25 +5,21 @@ Job and mark are one transaction, so nobody tells it twice: whoever comes second
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import transaction
 
 from jobs import batches, intake, queue, requests
-from jobs.claims import OwnKey, Waiting
 from jobs.database import move
-from jobs.errors import KeyInFlight, QueueFull, Refused, Unavailable
+from jobs.errors import ASK_AGAIN, Refused
 from jobs.intake import Accepted
 from jobs.sql import run
 
 log = structlog.get_logger(__name__)
 
 EVENT = "batch.completed"
-LATER = (KeyInFlight, QueueFull, Unavailable)  # not the batch's fault, and over soon
 
 
 class PutOff(Exception):
@@ -42,7 +38,7 @@ def tell(*, but: Collection[UUID] = ()) -> UUID | None:
         return None
     row = found[0]
     answer = _accept(row)
-    if isinstance(answer, LATER):
+    if isinstance(answer, ASK_AGAIN):
         raise PutOff(row.id)
     job_id, because = (None, answer.detail) if isinstance(answer, Refused) else (answer.job_id, None)
     if because:
@@ -61,10 +57,6 @@ def _accept(row: Any) -> Accepted | Refused:
     except Refused as refusal:
         return refusal
     (answer,) = intake.accept_many(
-        [request], owner_id=row.owner_id, correlation_id=f"batch-{row.id}", bell=_ring_after_commit
+        [request], owner_id=row.owner_id, correlation_id=f"batch-{row.id}", bell=queue.announce_after_commit
     )
     return answer
-
-
-def _ring_after_commit(waiting: Sequence[Waiting], *, keys: Mapping[OwnKey, UUID]) -> None:
-    transaction.on_commit(partial(queue.announce, waiting, keys=keys))

@@ -7,7 +7,7 @@ The only writer of their table.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -90,11 +90,16 @@ def _secret_of(row: Destination | None) -> str | None:
 
 
 @move
-def delete(owner_id: int, name: str) -> None:
-    """Raises NotFound. Jobs that name it become dead letters, unless it is made again before their turn."""
-    deleted, _ = Destination.objects.filter(owner_id=owner_id, name=name).delete()
-    if not deleted:
+def delete(owner_id: int, name: str) -> Destination:
+    """What it was. Raises NotFound.
+
+    Jobs that name it become dead letters, unless it is made again before their turn.
+    """
+    row = Destination.objects.select_for_update().filter(owner_id=owner_id, name=name).first()
+    if row is None:
         raise NotFound
+    row.delete()
+    return row
 
 
 def all_of(owner_id: int) -> list[Destination]:
@@ -123,26 +128,30 @@ def refusals(requests: Mapping[int, JobRequest], owner_id: int) -> dict[int, Inv
     naming = {n: request for n, request in requests.items() if request.type.destination}
     if not naming:
         return {}
-    rows = {row.name: row for row in all_of(owner_id)}
-    found = {n: _refusal(request, rows) for n, request in naming.items()}
+    rows = _named({request.payload["destination"] for request in naming.values()}, owner_id)
+    found = {n: _refusal(request, rows, owner_id) for n, request in naming.items()}
     return {n: refusal for n, refusal in found.items() if refusal}
 
 
-def _refusal(request: JobRequest, rows: Mapping[str, Destination]) -> InvalidRequest | None:
+def _named(names: Collection[str], owner_id: int) -> dict[str, Destination]:
+    found = Destination.objects.filter(owner_id=owner_id, name__in=names).defer("sealed")
+    return {row.name: row for row in found}
+
+
+def _refusal(request: JobRequest, rows: Mapping[str, Destination], owner_id: int) -> InvalidRequest | None:
     kind, name = request.type.destination, request.payload["destination"]
-    wrong = _wrong_with(name, kind, rows) if kind else None
+    wrong = _wrong_with(rows.get(name), kind, owner_id) if kind else None
     return InvalidRequest.field("payload.destination", wrong) if wrong else None
 
 
 def misnamed(name: str, kind: DestinationKind, *, owner_id: int) -> str | None:
     """What is wrong with this name for a destination of a kind, if anything is."""
-    return _wrong_with(name, kind, {row.name: row for row in all_of(owner_id)})
+    return _wrong_with(_named({name}, owner_id).get(name), kind, owner_id)
 
 
-def _wrong_with(name: str, kind: DestinationKind, rows: Mapping[str, Destination]) -> str | None:
-    row = rows.get(name)
+def _wrong_with(row: Destination | None, kind: DestinationKind, owner_id: int) -> str | None:
     if row is None or row.kind != kind:
-        fitting = [other.name for other in rows.values() if other.kind == kind]
+        fitting = [other.name for other in all_of(owner_id) if other.kind == kind]
         yours = f"Yours: {', '.join(fitting[:20])}." if fitting else "You have none."
         return f"You have no {kind} of this name; make it with PUT /destinations. {yours}"
     if row.disabled_at:

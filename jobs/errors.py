@@ -137,6 +137,9 @@ class Unavailable(Refused):
     code = "unavailable"
 
 
+ASK_AGAIN = (KeyInFlight, QueueFull, Unavailable)  # not the request's fault, and over soon
+
+
 class DeliveryError(SendonceError):
     """The message was not sent.
 

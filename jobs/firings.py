@@ -7,10 +7,9 @@ is, and its dedupe key to the message that was sent.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import chain, islice, takewhile
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -20,9 +19,8 @@ import structlog
 from django.db import DatabaseError, InterfaceError, transaction
 
 from jobs import intake, queue, schedules, timetables
-from jobs.claims import OwnKey, Waiting
 from jobs.database import is_refused, move
-from jobs.errors import KeyInFlight, QueueFull, Refused, Unavailable
+from jobs.errors import ASK_AGAIN, Refused
 from jobs.intake import Accepted
 from jobs.requests import JobRequest
 from jobs.sql import run
@@ -34,7 +32,6 @@ log = structlog.get_logger(__name__)
 MOST = 100  # jobs of one schedule at once, by the policy `all`
 COUNTED = 1000  # missed times are counted no further: a minute's schedule has half a million a year
 PUNCTUAL = timedelta(minutes=1)  # cron's own grain: a time is not missed before the next could be
-LATER = (KeyInFlight, QueueFull, Unavailable)  # not the schedule's fault, and over soon
 
 
 class Firing(NamedTuple):
@@ -60,7 +57,7 @@ def fire(*, but: Collection[UUID] = ()) -> Firing | None:
     try:
         with transaction.atomic():
             return _fire(row)
-    except LATER as refusal:
+    except ASK_AGAIN as refusal:
         log.info("schedule_put_off", schedule_id=str(row.id), detail=refusal.detail)
         return Firing(row.id, put_off=True)
     except Refused as refusal:
@@ -118,7 +115,7 @@ def _accept(row: Any, times: Sequence[datetime]) -> list[Accepted]:
         [_at(job, at, row.id) for at in times],
         owner_id=row.owner_id,
         correlation_id=f"schedule-{row.id}",
-        bell=_ring_after_commit,
+        bell=queue.announce_after_commit,
     )
     for answer in answers:
         if isinstance(answer, Refused):
@@ -129,10 +126,6 @@ def _accept(row: Any, times: Sequence[datetime]) -> list[Accepted]:
 def _at(job: JobRequest, at: datetime, schedule_id: UUID) -> JobRequest:
     key = f"schedule:{schedule_id}:{at:%Y-%m-%dT%H:%MZ}"
     return replace(job, options=msgspec.structs.replace(job.options, idempotency_key=key, run_at=at))
-
-
-def _ring_after_commit(waiting: Sequence[Waiting], *, keys: Mapping[OwnKey, UUID]) -> None:
-    transaction.on_commit(partial(queue.announce, waiting, keys=keys))
 
 
 def _pause(row: Any, reason: str) -> Firing:

@@ -17,13 +17,14 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from operator import methodcaller
 from typing import Any
 from uuid import UUID
 
 import redis
 import structlog
+from django.db import transaction
 
 from jobs import redis_client
 from jobs.claims import Claim, OwnKey, Waiting
@@ -129,6 +130,11 @@ def announce(waiting: Iterable[Waiting], *, keys: Mapping[OwnKey, UUID]) -> bool
             *(methodcaller("set", _idem(key), job_id.bytes, ex=ttl) for key, job_id in keys.items()),
         ]
     )
+
+
+def announce_after_commit(waiting: Sequence[Waiting], *, keys: Mapping[OwnKey, UUID]) -> None:
+    """The same, for jobs that are accepted within somebody's transaction: when that is committed."""
+    transaction.on_commit(partial(announce, waiting, keys=keys))
 
 
 def _pushes(waiting: Iterable[Waiting]) -> list[methodcaller]:

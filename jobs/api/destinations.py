@@ -109,9 +109,7 @@ class DestinationView(View):
         problems={401: "token_not_valid", 404: "not_found"},
     )
     def delete(self, request: Request, name: str) -> Response:
-        row = destinations.of_name(self.caller_id, name)
-        destinations.delete(self.caller_id, name)
-        return Response(_shape(row))
+        return Response(_shape(destinations.delete(self.caller_id, name)))
 
 
 def _shape(row: models.Destination, secret: str | None = None) -> Destination:
