@@ -8,8 +8,6 @@ more, and one that crashes is replaced (docs/decisions/0012). Ground; knows no D
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import resource
 import signal
 import threading
@@ -117,12 +115,7 @@ def _ready() -> ProcessPool:
     global _pool
     with _lock:
         if _pool is None:
-            from pebble import ProcessPool
-
-            # Forked by a process without threads: a fork of our own would copy locks that ours hold.
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload([PRELOADED])
-            _pool = ProcessPool(max_workers=COUNT, initializer=_move_in, initargs=[os.getpid()], context=context)
+            _pool = kin.pool(COUNT, preloaded=PRELOADED, move_in=_move_in)
         return _pool
 
 

@@ -7,8 +7,6 @@ else, and can be ended (docs/decisions/0010). The pool is Pebble's.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as PoolTimeout
@@ -18,6 +16,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from jobs import kin
 from workers import tasks
 from workers.tasks import Ending, Errand, How
 
@@ -76,12 +75,5 @@ class Hands:
             log.warning("hands_replaced")
             await self.close()
         if self._pool is None:
-            from pebble import ProcessPool
-
-            # Forked by a process that has Django and no threads: a fork of our own would copy locks that ours hold.
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload([PRELOADED])
-            self._pool = ProcessPool(
-                max_workers=self._count, initializer=tasks.move_in, initargs=[os.getpid()], context=context
-            )
+            self._pool = kin.pool(self._count, preloaded=PRELOADED, move_in=tasks.move_in)
         return self._pool
