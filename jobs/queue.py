@@ -1,4 +1,4 @@
-"""Redis: the doorbell and the cache (I2). All keys and all moves stand here.
+"""Redis: the doorbell and the cache (I2). All its keys stand here, but those of throttles.py.
 
 Redis may be slow, empty, wrong, rolled back or gone at any moment. That costs time, never a job and never a
 duplicate: ids and short marks live here, everything that matters lives in PostgreSQL.
@@ -15,84 +15,28 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cache, partial
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from operator import methodcaller
 from typing import Any
 from uuid import UUID
 
-import redis
 import structlog
 from django.db import transaction
+from redis import Redis, RedisCluster
 
-from jobs import redis_client
+from jobs import redis_session
 from jobs.claims import Claim, OwnKey, Waiting
 from jobs.conf import tunables
-from jobs.outage import Outage
+from jobs.redis_session import ask_all, asking
 from jobs.states import Lane, Priority
 
 log = structlog.get_logger(__name__)
 
-Away = redis.RedisError  # what every call here may raise, except those that say they do not
+Away = redis_session.Away  # what every call here may raise, except those that say they do not
 
 SENT = b"sent"
 PROBE = "sendonce:probe"
-PATIENCE_SECONDS = 2.0  # a Redis that is slower than this counts as gone
-
-
-@cache
-def _redis() -> redis.Redis | redis.RedisCluster:
-    return redis_client.connect(tunables().redis_url, patience_seconds=PATIENCE_SECONDS)
-
-
-class Hangs(redis.RedisError):
-    """Redis hung a moment ago and is not asked until it answers."""
-
-
-class NoCluster(redis.RedisError):
-    """No node answers, or together they are no whole cluster; redis-py's own error for this is no RedisError."""
-
-
-def _ask_afresh() -> None:
-    """As somebody who has never spoken to it. Of a cluster, all who could be asked for a key."""
-    client = redis_client.connect(tunables().redis_url, patience_seconds=PATIENCE_SECONDS)
-    try:
-        client.ping(target_nodes=client.PRIMARIES) if isinstance(client, redis.RedisCluster) else client.ping()
-    finally:
-        client.close()
-
-
-_outage = Outage("redis", _ask_afresh)
-
-
-@contextmanager
-def _asking() -> Iterator[redis.Redis | redis.RedisCluster]:
-    """Redis, unless it hangs: everybody can do without, so it costs this process one wait and not one for each call."""
-    if _outage.is_on:
-        raise Hangs
-    try:
-        with _outage.watch():
-            yield _redis()
-    except redis_client.NOBODY as error:
-        if isinstance(error, Away):
-            raise
-        _redis.cache_clear()  # all nodes may stand elsewhere now: begin again with those of the URL
-        raise NoCluster from error
-
-
-def _ask_all(client: redis.Redis | redis.RedisCluster, commands: Iterable[methodcaller]) -> list[Any]:
-    """The answers to these commands in their order, from one round trip.
-
-    A cluster is asked one by one, until the first error: when a node hangs, redis-py's pipeline asks again for each
-    of its commands, and waits for each (twenty commands, half of them there: 46 s).
-    """
-    if isinstance(client, redis.RedisCluster):
-        return [command(client) for command in commands]
-    with client.pipeline(transaction=False) as pipe:
-        for command in commands:
-            command(pipe)
-        return pipe.execute()
 
 
 def _list(lane: str, priority: str) -> str:
@@ -109,7 +53,7 @@ def _idem(key: OwnKey) -> str:
 
 def ping() -> None:
     """Raises Away when Redis takes nothing: gone, hanging, or out of memory or read-only, as pushes would find it."""
-    with _asking() as client:
+    with asking() as client:
         client.set(PROBE, b"", px=1000)
 
 
@@ -148,8 +92,8 @@ def _told(commands: Sequence[methodcaller]) -> bool:
     if not commands:
         return True
     try:
-        with _asking() as client:
-            _ask_all(client, commands)
+        with asking() as client:
+            ask_all(client, commands)
     except Away as error:
         log.warning("push_failed", error=type(error).__name__)
         return False
@@ -162,7 +106,7 @@ def take(priorities: Sequence[str], *, limit: int, timeout_seconds: float, lane:
     Up to `limit` of one priority, or an empty list after `timeout_seconds` (< PATIENCE_SECONDS). Raises Away.
     """
     priority_of = {_list(lane, priority): priority for priority in priorities}
-    with _asking() as client:
+    with asking() as client:
         answer: Any = client.blmpop(timeout_seconds, len(priority_of), *priority_of, direction="RIGHT", count=limit)
     if not answer:
         return []
@@ -172,15 +116,15 @@ def take(priorities: Sequence[str], *, limit: int, timeout_seconds: float, lane:
 
 def head(priority: str, *, limit: int, lane: Lane = Lane.MESSAGES) -> list[UUID]:
     """The ids that will be taken next."""
-    with _asking() as client:
+    with asking() as client:
         raw: Any = client.lrange(_list(lane, priority), -limit, -1)
     return [UUID(bytes=item) for item in raw if len(item) == 16]
 
 
 def depths(lane: Lane = Lane.MESSAGES) -> dict[str, int]:
     """How many ids wait in each list of a lane (stale and double ones included), by priority."""
-    with _asking() as client:
-        lengths = _ask_all(client, [methodcaller("llen", _list(lane, priority)) for priority in Priority])
+    with asking() as client:
+        lengths = ask_all(client, [methodcaller("llen", _list(lane, priority)) for priority in Priority])
     return dict(zip([p.value for p in Priority], lengths, strict=True))
 
 
@@ -220,9 +164,9 @@ def _gate_script(text: str, hashes: Sequence[bytes], values: Sequence[int] = ())
     The keys of a cluster lie on different nodes, so there each is a call by itself."""
     ttl = tunables().gate_ttl_seconds
     try:
-        with _asking() as client:
+        with asking() as client:
             script = client.register_script(text)
-            if isinstance(client, redis.RedisCluster):
+            if isinstance(client, RedisCluster):
                 calls = [(_gate(h), values[n : n + 1]) for n, h in enumerate(hashes)]
                 said = [script(keys=[key], args=[ttl, *args]) for key, args in calls]
             else:
@@ -241,15 +185,15 @@ def recall_keys(keys: Sequence[OwnKey]) -> dict[OwnKey, UUID]:
     if not keys:
         return {}
     try:
-        with _asking() as client:
+        with asking() as client:
             values = _values(client, [_idem(key) for key in keys])
     except Away:
         return {}
     return {key: UUID(bytes=raw) for key, raw in zip(keys, values, strict=True) if raw and len(raw) == 16}
 
 
-def _values(client: redis.Redis | redis.RedisCluster, names: Sequence[str]) -> Sequence[Any]:
-    if isinstance(client, redis.RedisCluster):  # they stand on different nodes
+def _values(client: Redis | RedisCluster, names: Sequence[str]) -> Sequence[Any]:
+    if isinstance(client, RedisCluster):  # they stand on different nodes
         return [client.get(name) for name in names]
     values: Any = client.mget(names)
     return list(values)

@@ -1,6 +1,6 @@
 """REDIS_URL, in each of its forms, becomes a client of redis-py.
 
-What is said over it stands in queue.py. The forms:
+What is said over it stands in queue.py and throttles.py. The forms:
 
     redis://[user:pass@]host:port[/db]
         one server; rediss:// over TLS, unix:///path over a socket

@@ -18,7 +18,7 @@ import redis
 from django.db import connection
 from prometheus_client import REGISTRY
 
-from jobs import conf, queue, types
+from jobs import conf, redis_session, types
 from jobs.audit import audit
 from jobs.outage import Outage
 from scheduler.embedded.redis import EmbeddedRedis
@@ -66,8 +66,8 @@ def bell() -> Iterator[redis.Redis]:
 
 
 def _know_nothing_of_redis() -> None:
-    queue._redis.cache_clear()
-    queue._outage = Outage("redis", queue._ask_afresh)
+    redis_session.server.cache_clear()
+    redis_session.outage = Outage("redis", redis_session.ask_afresh)
 
 
 class OwnRedis(EmbeddedRedis):

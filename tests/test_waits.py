@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import pytest
 
-from jobs import outage, queue
+from jobs import outage, redis_session
 from jobs.postgres import base as postgres
 from scheduler import ticker
 from scheduler.loops.promoter import Promoter
@@ -23,7 +23,7 @@ PROMISED_SECONDS = 2.0
 SYN_AGAIN_SECONDS = 1.0  # RFC 6298 §2.1: a connection's first packet is sent again after a second
 FIRST_AGAIN_SECONDS = 0.2  # Linux: data on an open connection, doubled each time
 
-QUESTIONS = {"redis": queue.PATIENCE_SECONDS, "postgresql": postgres.QUESTION_SECONDS}
+QUESTIONS = {"redis": redis_session.PATIENCE_SECONDS, "postgresql": postgres.QUESTION_SECONDS}
 
 
 def noticed_by_a_question(patience_seconds: float) -> float:
@@ -86,5 +86,5 @@ def test_a_dead_server_is_left_in_peace():
 
 
 def test_who_waits_for_redis_waits_longer_than_it_may_keep_silent():
-    assert queue.PATIENCE_SECONDS > taker.LISTEN_SECONDS
-    assert queue.PATIENCE_SECONDS > outage.SLOW_SECONDS, "a vain wait begins an outage"
+    assert redis_session.PATIENCE_SECONDS > taker.LISTEN_SECONDS
+    assert redis_session.PATIENCE_SECONDS > outage.SLOW_SECONDS, "a vain wait begins an outage"

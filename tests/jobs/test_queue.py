@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 import redis
 
-from jobs import queue
+from jobs import queue, redis_session
 from jobs.claims import Claim, OwnKey, Waiting
 from jobs.conf import tunables
 from jobs.states import Lane
@@ -93,8 +93,8 @@ def blocked(bell) -> list[str]:
 
 
 def test_what_rings_wakes_who_waits_longest(bell, monkeypatch):
-    monkeypatch.setattr(queue, "PATIENCE_SECONDS", 30.0)  # nobody is to give up before it rings, however busy we are
-    queue._redis.cache_clear()
+    monkeypatch.setattr(redis_session, "PATIENCE_SECONDS", 30.0)  # nobody is to give up before it rings, however busy we are
+    redis_session.server.cache_clear()
     served = []
     threads = [
         threading.Thread(target=lambda n=n: served.append((n, queue.take(ALL, limit=1, timeout_seconds=20))))
@@ -109,7 +109,7 @@ def test_what_rings_wakes_who_waits_longest(bell, monkeypatch):
         queue.push(waiting())
         thread.join(timeout=25)
 
-    queue._redis.cache_clear()
+    redis_session.server.cache_clear()
     assert [number for number, taken in served if taken] == [0, 1]
 
 
@@ -260,7 +260,7 @@ def test_a_hanging_redis_costs_one_wait_and_not_one_for_each_call(own_redis):
     assert [call() for call in WITHOUT.values() for _ in range(3)] == [True] * 15
 
     own_redis.wake()
-    assert queue.PATIENCE_SECONDS <= time.monotonic() - started < queue.PATIENCE_SECONDS + 1
+    assert redis_session.PATIENCE_SECONDS <= time.monotonic() - started < redis_session.PATIENCE_SECONDS + 1
 
 
 @pytest.mark.slow
@@ -270,7 +270,7 @@ def test_whoever_wants_redis_itself_is_told_at_once_too(own_redis):
         queue.take(ALL, limit=1, timeout_seconds=0.1)
 
     for call in WITH.values():
-        with pytest.raises(queue.Hangs):
+        with pytest.raises(redis_session.Hangs):
             call()
 
     own_redis.wake()
@@ -294,14 +294,14 @@ def test_one_that_hung_and_was_killed_refuses_and_is_asked_by_everybody_again(ow
     assert not queue.push(waiting())
 
     own_redis.kill()
-    until(lambda: not queue._outage.is_on)
+    until(lambda: not redis_session.outage.is_on)
     own_redis.start()
 
     assert queue.push(waiting())
 
 
 def test_saying_nothing_to_redis_ends_no_outage(bell, monkeypatch):
-    monkeypatch.setattr(queue._outage, "is_on", True)
+    monkeypatch.setattr(redis_session.outage, "is_on", True)
 
     queue.remember_sent([])
 

@@ -18,7 +18,7 @@ import pytest
 import redis
 from django.core.exceptions import ImproperlyConfigured
 
-from jobs import queue, redis_client
+from jobs import queue, redis_client, redis_session
 from jobs.claims import Claim, OwnKey, Waiting
 from jobs.outage import Outage
 from scheduler.embedded.child import Child, free_port
@@ -112,8 +112,8 @@ def speak_to(tunables: Callable[..., Any]) -> Iterator[Callable[[str], None]]:
 
 
 def _forget() -> None:
-    queue._redis.cache_clear()
-    queue._outage = Outage("redis", queue._ask_afresh)
+    redis_session.server.cache_clear()
+    redis_session.outage = Outage("redis", redis_session.ask_afresh)
 
 
 class Cluster:
@@ -304,11 +304,11 @@ def test_a_hanging_cluster_is_waited_for_once_and_then_left_alone(cluster, hangi
     assert queue.ask_gate([claim(token) for token in range(40)]) == set()
 
     waited = time.monotonic() - started
-    assert waited < queue.PATIENCE_SECONDS * (hanging + 1) + 1
-    assert queue._outage.is_on
+    assert waited < redis_session.PATIENCE_SECONDS * (hanging + 1) + 1
+    assert redis_session.outage.is_on
     for node in cluster.nodes[:hanging]:
         node.signal(signal.SIGCONT)
-    until(lambda: not queue._outage.is_on)
+    until(lambda: not redis_session.outage.is_on)
     until(cluster.is_whole, within=30.0)
     assert_all_moves_work()
 
@@ -353,8 +353,8 @@ def test_hanging_sentinels_are_waited_for_once_and_then_left_alone(watched):
 
     assert not queue.push([Waiting(uuid4(), "default")])
 
-    assert time.monotonic() - started < queue.PATIENCE_SECONDS + 1
-    assert queue._outage.is_on
+    assert time.monotonic() - started < redis_session.PATIENCE_SECONDS + 1
+    assert redis_session.outage.is_on
     watched.sentinel.signal(signal.SIGCONT)
     until(lambda: queue.push([Waiting(uuid4(), "default")]))
 

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import connection
 from django.test import override_settings
 
-from jobs import queue
+from jobs import redis_session
 from jobs.conf import tunables
 from jobs.sql import STATEMENTS
 from scheduler.embedded.postgres import EmbeddedPostgres
@@ -44,8 +44,8 @@ def redis_at(url: str) -> Iterator[None]:
 
 def _forget_redis() -> None:
     tunables.cache_clear()
-    queue._redis().close()
-    queue._redis.cache_clear()
+    redis_session.server().close()
+    redis_session.server.cache_clear()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 from rest_framework_simplejwt.tokens import AccessToken
 
-from jobs import queue
+from jobs import queue, redis_session
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,7 @@ def valkey_client(valkey) -> Redis:
 
 def is_somebody_waiting() -> bool:
     """Whether a worker waits for the bell."""
-    return any(client["cmd"] == "blmpop" for client in queue._redis().client_list())
+    return any(client["cmd"] == "blmpop" for client in redis_session.server().client_list())
 
 
 def test_jobs_that_waited_in_an_emptied_redis_are_sent_once_each(platform, smtp, valkey):

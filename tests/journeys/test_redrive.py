@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rest_framework_simplejwt.tokens import AccessToken
 
-from jobs import queue
+from jobs import redis_session
 from jobs.models import DeadLetter
 
 pytestmark = pytest.mark.slow
@@ -44,7 +44,7 @@ def test_what_was_sent_meanwhile_is_left_alone_until_somebody_overrides_it(platf
     assert done["summary"] == "1 already has it: queued to be sent once more."
     assert [platform.copies(job) for job in (dead, replaced, replacement)] == [1, 1, 1]
 
-    queue._redis().flushdb()
+    redis_session.server().flushdb()
     late = platform.accept(dedupe_key="order-7")
     platform.until_status("completed", late)
     assert platform.job(late).duplicate_of == replacement

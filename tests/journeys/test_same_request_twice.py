@@ -6,7 +6,7 @@ import httpx
 import pytest
 from rest_framework_simplejwt.tokens import AccessToken
 
-from jobs import queue
+from jobs import queue, redis_session
 from jobs.models import Job
 from scheduler.embedded.child import free_port
 from tests.conftest import until
@@ -19,11 +19,11 @@ WELCOME = {"email": "bob@example.com", "name": "Bob"}
 
 
 def redis_knows_what_was_sent():
-    return queue.SENT in queue._redis().mget(queue._redis().keys("sendonce:gate:*"))
+    return queue.SENT in redis_session.server().mget(redis_session.server().keys("sendonce:gate:*"))
 
 
 def forget_all():
-    queue._redis().flushdb()
+    redis_session.server().flushdb()
 
 
 def test_an_idempotency_key_leads_to_one_job_whatever_redis_remembers(platform, smtp, owner):

@@ -9,7 +9,7 @@ from django.db import OperationalError, connection
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from jobs import queue, transitions
+from jobs import queue, redis_session, transitions
 from jobs.claims import Waiting
 from jobs.conf import tunables
 from jobs.models import Job
@@ -416,7 +416,7 @@ def test_a_redis_that_hangs_is_as_good_as_none(a_taker, own_redis):
 
     taker.start()
 
-    until(lambda: taker.jobs() == [job_id], within=queue.PATIENCE_SECONDS + 3)
+    until(lambda: taker.jobs() == [job_id], within=redis_session.PATIENCE_SECONDS + 3)
     own_redis.wake()
 
 
