@@ -39,6 +39,7 @@ class Claim(Struct, frozen=True):
     provider: str | None
     correlation_id: str
     claimed_at: datetime  # by PostgreSQL's clock, which is the only one that counts
+    owner_id: int = 0
     deaths: int = 0  # workers that died while this job may have been what killed them
     destination: SealedDestination | None = None  # as it is now, if the job names one that is there
 

@@ -29,6 +29,7 @@ def as_claim(row: Any) -> Claim:
         provider=row.provider,
         correlation_id=row.correlation_id,
         claimed_at=row.claimed_at,
+        owner_id=row.owner_id,
         deaths=row.deaths,
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
+from jobs.rates import Rate
 from jobs.states import OnUnknown
 
 
@@ -28,6 +29,8 @@ class Tunables:
     demo_services: tuple[str, ...]  # URLs of the two that the demo's types ask
     inbox_dir: Path | None  # where the local inbox keeps what it received
     journal_dir: Path  # where workers keep answers until PostgreSQL has them
+    domain_rates: dict[str, tuple[Rate, ...]]  # recipients' domain, or * → how much it is sent
+    owner_rates: dict[str, tuple[Rate, ...]]  # user name, or * → how much of theirs is sent
     queue_limit: int  # jobs that may wait before no more are accepted; 0: any number
     max_attempts: int
     retry_base_seconds: float

@@ -18,6 +18,7 @@ SendonceError
     ├── Permanent           trying again cannot help
     │   └── Invalid             the job itself cannot be read or built
     ├── Interrupted         we stopped before the point of no return; nothing was sent
+    │   └── Postponed           nobody is to be called now
     ├── Unanswered          the point of no return was passed and no reply came
     └── ClaimLost           the dot mark was refused: the job is no longer ours
 
@@ -175,6 +176,14 @@ class Invalid(Permanent):
 
 class Interrupted(DeliveryError):
     """We stopped before the point of no return; nothing was sent."""
+
+
+class Postponed(Interrupted):
+    """Nobody is to be called now; nothing was sent."""
+
+    def __init__(self, detail: str | None = None, *, kind: str, wait_seconds: float) -> None:
+        super().__init__(detail, kind=kind)
+        self.wait_seconds = wait_seconds
 
 
 class Unanswered(DeliveryError):

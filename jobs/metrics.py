@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 JOBS_PROCESSED = Counter(
     "jobs_processed_total", "Jobs that a worker settled, by the status they reached.", ["status", "type"]
@@ -25,6 +25,20 @@ SCHEDULE_RUNS = Counter("schedule_runs_total", "Jobs that schedules have made.")
 SCHEDULE_MISSED = Counter(
     "schedule_runs_missed_total",
     "Times of schedules that passed while no clock was running, and made no job of their own.",
+)
+CIRCUIT_OPEN = Gauge(
+    "provider_circuit_open", "1 while an email provider is left alone because it does not work.", ["provider"]
+)
+CIRCUITS_OPENED = Counter(
+    "circuits_opened_total", "Times that a provider, a host or a service began to be left alone.", ["channel"]
+)
+FAILOVERS = Counter(
+    "failovers_total", "Messages that one provider provably did not take and another was offered.", ["provider", "to"]
+)
+JOBS_POSTPONED = Counter(
+    "jobs_postponed_total",
+    "Jobs that waited without spending an attempt: circuit_open, provider_rate, domain_rate, owner_rate.",
+    ["reason"],
 )
 INQUIRIES = Counter(
     "provider_inquiries_total",

@@ -205,8 +205,8 @@ class Attempt(models.Model):
     class Meta:
         ordering = ("id",)
         constraints = (
-            # A settlement repeated after a lost answer adds nothing; a late reply adds its own line.
-            models.UniqueConstraint(fields=("claim", "outcome"), name="attempt_once_per_outcome"),
+            # A settlement repeated after a lost answer adds nothing; a late reply, another provider adds its own line.
+            models.UniqueConstraint(fields=("claim", "outcome", "provider"), nulls_distinct=False, name="attempt_once"),
         )
         indexes = (models.Index(fields=("job_id", "id"), name="attempt_of_job"),)
 

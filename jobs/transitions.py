@@ -9,7 +9,7 @@ dead letters is resolutions.py; letting jobs in is acceptance.py; what the clock
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -93,8 +93,9 @@ CLOSED_TO_OTHERS = frozenset({DeliveryState.UNKNOWN, DeliveryState.DROPPED})
 
 
 @move
-def put_back(claims: Sequence[Claim], *, wait_seconds: float) -> set[int]:
-    """Give jobs back without spending an attempt; nothing of theirs was marked. A marked one stays (K1)."""
+def put_back(claims: Sequence[Claim], *, wait_seconds: float | Mapping[int, float]) -> set[int]:
+    """Give jobs back without spending an attempt; nothing of theirs was marked. A marked one stays (K1). They wait so
+    long, all of them or each by its token."""
     returned = _put_back_jobs(sorted(claims, key=lambda c: c.job_id), wait_seconds=wait_seconds)
     run("release_claimed", **delivery_keys(claims))
     return returned
@@ -114,8 +115,10 @@ def mark(marks: Sequence[tuple[Claim, str]]) -> set[int]:
     return tokens_from("mark", keys | {"providers": Texts(provider_of[token] for token in keys["claims"])})
 
 
-def _put_back_jobs(claims: Sequence[Claim], *, wait_seconds: float) -> set[int]:
-    return tokens_from("put_back_jobs", job_keys(claims) | {"waits": [float(wait_seconds)] * len(claims)})
+def _put_back_jobs(claims: Sequence[Claim], *, wait_seconds: float | Mapping[int, float]) -> set[int]:
+    if not isinstance(wait_seconds, Mapping):
+        wait_seconds = dict.fromkeys((c.token for c in claims), wait_seconds)
+    return tokens_from("put_back_jobs", job_keys(claims) | {"waits": [float(wait_seconds[c.token]) for c in claims]})
 
 
 @move
@@ -135,6 +138,15 @@ def unmark(claims: Sequence[Claim], *, wait_seconds: float) -> set[int]:
 def take_mark_back(claims: Sequence[Claim]) -> set[int]:
     """After a clear 4xx to the dot and before another provider is tried: `dot` → `claimed` (trace 12)."""
     return tokens_from("take_mark_back", delivery_keys(claims))
+
+
+@move
+def pass_on(refused: Sequence[Settlement]) -> set[int]:
+    """Providers that provably did not take it, each before another is tried: their marks are taken back, and history
+    keeps what they said. Marked tokens that do not come back were declared dead: settle these refusals."""
+    taken = take_mark_back([s.claim for s in refused if s.marked])
+    write_history([s for s in refused if not s.marked or s.claim.token in taken])
+    return taken
 
 
 def lock_jobs(claims: Sequence[Claim]) -> set[int]:

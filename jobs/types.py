@@ -69,6 +69,11 @@ class JobType(Struct, frozen=True, kw_only=True):
         return Lane.TASKS if self.handler else Lane.MESSAGES
 
     @property
+    def is_email(self) -> bool:
+        """Providers of EMAIL_PROVIDERS carry it."""
+        return self.handler is None and self.destination is None
+
+    @property
     def kept(self) -> type[Struct]:
         """The shape of payloads in the database."""
         return self.written_as or self.payload

@@ -19,6 +19,9 @@ from typing import Any, TypeVar
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from jobs import rates
+from jobs.rates import Rate
+
 T = TypeVar("T")
 Network = IPv4Network | IPv6Network
 
@@ -65,6 +68,14 @@ class Environment:
         if not all(found for _, found, _ in pairs):
             raise ImproperlyConfigured(f"{name}: an entry has no =. Example: {example}")
         return {key.strip(): value.strip() for key, _, value in pairs}
+
+    def rates(self, name: str, *, help: str) -> dict[str, tuple[Rate, ...]]:
+        """Of each name, e.g. gmail.com=20/s; * stands for each of the others."""
+        pairs = self.pairs(name, [], example="gmail.com=20/s", help=help)
+        try:
+            return {key: rates.parse(text) for key, text in pairs.items()}
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{name}: {error}") from None
 
     def networks(self, name: str, default: list[str], *, help: str) -> tuple[Network, ...]:
         return self._read("list", name, tuple(map(ip_network, default)), help, _networks)

@@ -29,7 +29,8 @@ def tunables(env: Environment, *, debug: bool, secret_key: str) -> dict[str, Any
             help="alias=URL list; the first is the default. Schemes: smtp:// (STARTTLS when offered), "
             "smtp+tls:// (STARTTLS required), smtps:// (TLS from the first byte). "
             "User and password URL-encoded; ?ca=/path/ca.pem trusts a private authority, ?connections=20 is the most that one "
-            "worker process opens at once (64).",
+            "worker process opens at once (64), ?rate=14/s;50000/d is the most that all of them give it, ?then=backup is the "
+            "provider that is tried when this one did not take a message. Several options: & between.",
         ),
         "evidence_sources": env.pairs(
             "EVIDENCE_SOURCES",
@@ -78,6 +79,15 @@ def tunables(env: Environment, *, debug: bool, secret_key: str) -> dict[str, Any
                 "has them. Default: sendonce-UID among the temporary files.",
             )
             or f"{gettempdir()}/sendonce-{os.getuid()}"
+        ),
+        "domain_rates": env.rates(
+            "DOMAIN_RATES",
+            help="domain=rate list: how many recipients of a domain are sent to. A rate is 20/s, 600/m, 5000/h, 50000/d, or several "
+            "(20/s;5000/h). * stands for each domain that is not named. Default: no limit.",
+        ),
+        "owner_rates": env.rates(
+            "OWNER_RATES",
+            help="user=rate list: how many jobs of a user are carried out. * stands for each user who is not named. Default: no limit.",
         ),
         "queue_limit": env.integer(
             "QUEUE_LIMIT",

@@ -2,7 +2,8 @@
 
 prepare   the payload becomes bytes; nothing has left yet
 acquit    only of a job that may have killed a worker: its preparation did no harm
-connect   a line to the provider, reused when one is open
+route     the provider, if it may be called now; when it provably did not take it, the next that stands in for it
+connect   a line to it, reused when one is open
 offer     envelope and body, all but the final dot: refused here is provably not sent
 mark      PostgreSQL commits `dot`; refused means that the job is no longer ours (what may be repeated is not marked)
 commit    the dot, and the wait for the reply: the only step whose outcome can be unknowable
@@ -14,17 +15,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 from uuid import UUID
 
 import structlog
 
 from jobs.claims import Claim
 from jobs.conf import Tunables
-from jobs.errors import ClaimLost, DeliveryError, Interrupted, Transient, Unanswered
+from jobs.errors import ClaimLost, DeliveryError, Interrupted, Permanent, Postponed, Transient, Unanswered
 from jobs.settlements import Settlement
-from workers import settlement
-from workers.channels.base import Channel, Receipt
+from workers import reports, settlement
+from workers.channels.base import Channel, Receipt, Route
 from workers.recorder import MarkUncertain, Recorder
+from workers.routes import Routes
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +45,7 @@ class Delivery:
         worker: UUID,
         channels: Mapping[str, Channel],
         recorder: Recorder,
+        routes: Routes,
         conf: Tunables,
         my_turn: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:
@@ -51,6 +55,7 @@ class Delivery:
         self.worker = worker
         self.channels = channels
         self.recorder = recorder
+        self.routes = routes
         self.conf = conf
         self.provider: str | None = None
         self.may_be_marked = False
@@ -65,6 +70,8 @@ class Delivery:
             await self._send()
         except ClaimLost:
             self._step_back("claim_lost")
+        except Postponed as error:
+            self._postpone(error)
         except Interrupted:
             self._step_back("interrupted")
         except MarkUncertain:
@@ -82,12 +89,29 @@ class Delivery:
         parcel = channel.prepare(self.claim)
         if self.claim.is_suspect:
             await self.recorder.acquit(self.claim)
-        async with channel.connect(parcel) as line:
-            self.provider = line.provider
-            await line.offer(parcel)
-            if not channel.may_be_repeated:
-                await self._mark(line.provider)
-            self.receipt = await line.commit()
+        refusal: DeliveryError | None = None
+        async for route in self.routes.passable(channel.routes(parcel)):
+            if refusal is not None and not await self._pass_on(refusal, to=route):
+                break
+            refusal = await self._send_by(route, channel, parcel)
+            if not isinstance(refusal, Transient | Postponed):
+                break
+        if refusal is not None:
+            raise refusal
+
+    async def _send_by(self, route: Route, channel: Channel, parcel: Any) -> DeliveryError | None:
+        """What this route said against it."""
+        try:
+            async with channel.connect(parcel, route) as line:
+                self.provider = line.provider
+                await line.offer(parcel)
+                if not channel.may_be_repeated:
+                    await self._mark(line.provider)
+                self.receipt = await line.commit()
+        except (Transient, Permanent, Unanswered) as error:
+            return await self.routes.failed(route, error, marked=self.is_marked)
+        self.routes.worked(route)
+        return None
 
     def _channel(self) -> Channel:
         try:
@@ -100,6 +124,19 @@ class Delivery:
         self.may_be_marked = True
         await self.recorder.mark(self.claim, provider)
         self.is_marked = True
+
+    async def _pass_on(self, refusal: DeliveryError, *, to: Route) -> bool:
+        """Another may be offered it: this one provably did not take it, and loses its mark (PROTOCOL trace 12)."""
+        refused = self._ending(refusal)
+        self.is_marked = False  # no dot is unanswered
+        try:
+            await self.recorder.pass_on(refused)
+        except ClaimLost:  # declared dead meanwhile: the refusal is settled
+            self.is_marked = True
+            return False
+        self.may_be_marked = False
+        reports.passed_on(refused, to=to.name)
+        return True
 
     # ── How a trip can end ────────────────────────────────────────────────────────────────────
 
@@ -127,6 +164,11 @@ class Delivery:
             self._step_back("mark_uncertain")  # and leaving the line failed, too: no dot was written
         else:
             self.recorder.settle(self._ending(error))
+
+    def _postpone(self, error: Postponed) -> None:
+        """Nobody was called, or in vain for all the others, too: it costs no attempt."""
+        reports.postponed(self.claim, error)
+        self.recorder.put_back([self.claim], wait_seconds=error.wait_seconds)
 
     def _step_back(self, event: str) -> None:
         """No dot was written. Give the job back, harmlessly if it is not ours any more."""

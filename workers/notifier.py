@@ -35,6 +35,7 @@ class Notice(Struct, frozen=True, kw_only=True):
     body: str
     level: str
     destination: str
+    owner_id: int
 
 
 @dataclass

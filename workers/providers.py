@@ -4,8 +4,12 @@
     smtp+tls://host[:587]   STARTTLS required, certificate verified
     smtps://host[:465]      TLS from the first byte, certificate verified
 
-User and password are percent-encoded; `?ca=/path/ca.pem` trusts a private authority, `?connections=20` is the most
-that one worker process opens at once (64).
+User and password are percent-encoded. Behind the host may stand, after `?` and with `&` between them:
+
+    ca=/path/ca.pem         trusts a private authority
+    connections=20          the most that one worker process opens at once (64)
+    rate=14/s;50000/d       the most that all workers together give it (jobs/rates.py)
+    then=backup             the provider that is tried when this one provably did not take a message
 """
 
 from __future__ import annotations
@@ -20,7 +24,9 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from jobs import rates
 from jobs.conf import tunables
+from jobs.rates import Rate
 
 Security = Literal["opportunistic", "starttls", "tls"]
 
@@ -29,6 +35,7 @@ SCHEMES: Final[dict[str, tuple[Security, int]]] = {
     "smtp+tls": ("starttls", 587),
     "smtps": ("tls", 465),
 }
+OPTIONS: Final = frozenset({"ca", "connections", "rate", "then"})
 CONNECTIONS: Final = 64
 MOST_CONNECTIONS: Final = 10_000
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -48,6 +55,8 @@ class Endpoint:
     password: str | None = field(default=None, repr=False)
     ca_file: str | None = None
     connections: int = CONNECTIONS  # at most, from one worker process
+    rates: tuple[Rate, ...] = ()  # at most, from all of them; none: as fast as it goes
+    then: str | None = None  # the alias that stands in for it
 
     @property
     def has_credentials(self) -> bool:
@@ -82,7 +91,24 @@ def endpoints(urls: Mapping[str, str] | None = None) -> dict[str, Endpoint]:
     urls = tunables().email_providers if urls is None else urls
     if not urls:
         raise ImproperlyConfigured(f"EMAIL_PROVIDERS is empty; name at least one. {_EXAMPLE}")
-    return {alias: parse(alias, url) for alias, url in urls.items()}
+    found = {alias: parse(alias, url) for alias, url in urls.items()}
+    for alias in found:
+        stand_ins(alias, found)
+    return found
+
+
+def stand_ins(alias: str, found: Mapping[str, Endpoint]) -> tuple[Endpoint, ...]:
+    """A provider, and those that stand in for it, one after the other. Raises ImproperlyConfigured."""
+    chain = [found[alias]]
+    while (then := chain[-1].then) is not None:
+        if then not in found:
+            raise _wrong(chain[-1].alias, f"then={then} is no alias of EMAIL_PROVIDERS; it has {', '.join(found)}.")
+        if found[then] in chain:
+            raise _wrong(
+                chain[-1].alias, f"then={then} leads back to where it came from; a row of stand-ins has an end."
+            )
+        chain.append(found[then])
+    return tuple(chain)
 
 
 def parse(alias: str, url: str) -> Endpoint:
@@ -108,6 +134,8 @@ def parse(alias: str, url: str) -> Endpoint:
         password,
         ca_file=options.get("ca"),
         connections=_connections(alias, options.get("connections", str(CONNECTIONS))),
+        rates=_rates(alias, options.get("rate")),
+        then=options.get("then"),
     )
 
 
@@ -156,8 +184,12 @@ def _credentials(alias: str, parts: SplitResult) -> tuple[str | None, str | None
 
 def _options(alias: str, parts: SplitResult) -> dict[str, str]:
     query = parse_qs(parts.query, keep_blank_values=True)
-    if set(query) - {"ca", "connections"} or any(len(values) > 1 or not values[0] for values in query.values()):
-        raise _wrong(alias, "behind the host may stand ?ca=/path/ca.pem and connections=20, each once, with & between.")
+    if set(query) - OPTIONS or any(len(values) > 1 or not values[0] for values in query.values()):
+        raise _wrong(
+            alias,
+            "behind the host may stand ?ca=/path/ca.pem, connections=20, rate=14/s and then=backup, each once, with & "
+            "between.",
+        )
     return {name: values[0] for name, values in query.items()}
 
 
@@ -166,6 +198,13 @@ def _connections(alias: str, text: str) -> int:
     if not 1 <= number <= MOST_CONNECTIONS:
         raise _wrong(alias, f"connections is a number from 1 to {MOST_CONNECTIONS}, not {text!r}.")
     return number
+
+
+def _rates(alias: str, text: str | None) -> tuple[Rate, ...]:
+    try:
+        return rates.parse(text) if text else ()
+    except ValueError as error:
+        raise _wrong(alias, f"rate: {error}") from None
 
 
 def _wrong(alias: str, remedy: str) -> ImproperlyConfigured:

@@ -13,17 +13,17 @@ import queue as fifo
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 
 import structlog
 from django.db import connection
 
-from jobs import queue, transitions
+from jobs import queue
 from jobs.claims import Claim
-from jobs.database import is_away, is_refused, move, sqlstate
+from jobs.database import is_away, is_refused, sqlstate
 from jobs.errors import ClaimLost, DeliveryError
 from jobs.settlements import Settlement
 from jobs.states import Outcome, Status
+from workers.group import MIDWAY, Acquittal, Entry, Group, Mark, PassedOn, PutBack, Request
 from workers.journal import Journal
 from workers.pulse import Pulse
 
@@ -39,70 +39,6 @@ LARGEST_GROUP = 500
 
 class MarkUncertain(DeliveryError):
     """Whether the dot mark was committed cannot be known; no dot may be written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Commit the dot mark."""
-
-    claim: Claim
-    provider: str
-
-
-@dataclass(frozen=True, slots=True)
-class PutBack:
-    """Give the job back without spending an attempt. `unmark` when a mark may have been committed."""
-
-    claim: Claim
-    wait_seconds: float
-    unmark: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Acquittal:
-    """A suspect was prepared without harm."""
-
-    claim: Claim
-
-
-Request = Mark | PutBack | Acquittal | Settlement
-MIDWAY = Mark | Acquittal  # after these the trip goes on
-Entry = tuple[Request, "asyncio.Future[None] | None"]  # the future of whoever waits for the answer
-
-
-@dataclass(slots=True)
-class Group:
-    """What is committed together, by kind. Settlements lock jobs, marks only deliveries: so they go first."""
-
-    entries: Sequence[Entry]
-    settled: dict[int, Status] = field(default_factory=dict)
-    still_ours: set[int] = field(default_factory=set)  # marked or acquitted
-
-    def commit(self) -> None:
-        """One transaction for all; `settled` and `still_ours` say afterwards which tokens really moved."""
-        self.settled, self.still_ours = move(self._write)()
-
-    def _write(self) -> tuple[dict[int, Status], set[int]]:
-        settlements = [r for r, _ in self.entries if isinstance(r, Settlement)]
-        put_backs = [r for r, _ in self.entries if isinstance(r, PutBack) and not r.unmark]
-        unmarks = [r for r, _ in self.entries if isinstance(r, PutBack) and r.unmark]
-        marks = [(r.claim, r.provider) for r, _ in self.entries if isinstance(r, Mark)]
-        acquittals = [r.claim for r, _ in self.entries if isinstance(r, Acquittal)]
-        if put_backs or unmarks or acquittals:  # they share a transaction: all jobs first; settle alone locks its own
-            transitions.lock_jobs([r.claim for r, _ in self.entries if not isinstance(r, Mark)])
-        settled = transitions.settle(settlements) if settlements else {}
-        if put_backs:
-            wait = max(r.wait_seconds for r in put_backs)
-            transitions.put_back([r.claim for r in put_backs], wait_seconds=wait)
-        if unmarks:
-            wait = max(r.wait_seconds for r in unmarks)
-            transitions.unmark([r.claim for r in unmarks], wait_seconds=wait)
-        acquitted = transitions.acquit(acquittals) if acquittals else set()
-        return settled, acquitted | (transitions.mark(marks) if marks else set())
-
-    def halves(self) -> tuple[Group, Group]:
-        middle = len(self.entries) // 2
-        return Group(self.entries[:middle]), Group(self.entries[middle:])
 
 
 class Recorder:
@@ -139,6 +75,13 @@ class Recorder:
     async def acquit(self, claim: Claim) -> None:
         """Returns once it is committed that this suspect was prepared without harm. Raises ClaimLost."""
         await self._ask(Acquittal(claim))
+
+    async def pass_on(self, refusal: Settlement) -> None:
+        """Have this refusal kept; if it was marked, returns once its mark is taken back, or raises ClaimLost."""
+        if refusal.marked:
+            await self._ask(PassedOn(refusal))
+        else:
+            self._entries.put((PassedOn(refusal), None))
 
     async def _ask(self, request: Request) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -6,7 +6,18 @@ from functools import cache
 
 import structlog
 
-from jobs.metrics import JOB_DURATION, JOB_FAILURES, JOB_RETRIES, JOBS_PROCESSED, JOBS_RETRIED, SEND_UNKNOWN
+from jobs.claims import Claim
+from jobs.errors import Postponed
+from jobs.metrics import (
+    FAILOVERS,
+    JOB_DURATION,
+    JOB_FAILURES,
+    JOB_RETRIES,
+    JOBS_POSTPONED,
+    JOBS_PROCESSED,
+    JOBS_RETRIED,
+    SEND_UNKNOWN,
+)
 from jobs.settlements import Settlement
 from jobs.states import FINAL, Outcome, Status
 
@@ -32,3 +43,15 @@ def settled(settlement: Settlement, status: Status | None) -> None:
     if status in FINAL:
         JOB_RETRIES.observe(claim.attempt)
     log.info("job_settled", about=settlement, status=status.value if status else "not_ours")
+
+
+def passed_on(refusal: Settlement, *, to: str) -> None:
+    """One provider provably did not take it, and the next is offered it."""
+    FAILOVERS.labels(provider=refusal.provider, to=to).inc()
+    log.warning("failed_over", about=refusal, to=to)
+
+
+def postponed(claim: Claim, why: Postponed) -> None:
+    """It waits, and spends no attempt."""
+    JOBS_POSTPONED.labels(reason=why.kind).inc()
+    log.info("job_postponed", about=claim, reason=why.kind, wait_seconds=round(why.wait_seconds, 1))

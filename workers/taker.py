@@ -27,6 +27,7 @@ from workers import gate, quarantine
 from workers.adoption import Heir
 from workers.pulse import Pulse
 from workers.recorder import Recorder
+from workers.routes import Routes
 from workers.slots import Slots
 
 log = structlog.get_logger(__name__)
@@ -56,6 +57,7 @@ class Taker:
         priorities: Sequence[str],
         slots: Slots,
         recorder: Recorder,
+        routes: Routes,
         hand_over: Callable[[list[Claim]], None],
         pulse: Pulse,
         conf: Tunables,
@@ -66,6 +68,7 @@ class Taker:
         self._priorities = priorities
         self._slots = slots
         self._recorder = recorder
+        self._routes = routes
         self._hand_over = hand_over
         self._pulse = pulse
         self._conf = conf
@@ -184,7 +187,11 @@ class Taker:
         admitted = destinations.addressed(gate.admit(claims))
         tokens = {claim.token for claim in admitted}
         self._slots.free(claim.token for claim in claims if claim.token not in tokens)
-        self._hand_over(admitted)
+        waits = self._routes.waits(admitted)
+        for claim in admitted:
+            if claim.token in waits:
+                self._recorder.put_back([claim], wait_seconds=waits[claim.token])
+        self._hand_over([claim for claim in admitted if claim.token not in waits])
 
     def _sweep(self) -> None:
         """Give back what PostgreSQL says is ours and we do not know, and settle what dead workers had been answered."""

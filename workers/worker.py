@@ -32,8 +32,11 @@ from workers.channels.registry import channels
 from workers.delivery import Delivery
 from workers.heartbeat import Heartbeat
 from workers.journal import Journal
+from workers.providers import endpoints
 from workers.pulse import Pulse
+from workers.rate_limit import Limits
 from workers.recorder import IDLE_SECONDS, Recorder
+from workers.routes import Routes
 from workers.slots import Slots
 from workers.taker import SWEEP_SECONDS, TAKERS, Taker
 
@@ -89,6 +92,7 @@ class Worker:
             on_settled=reports.settled,
         )
         self._heartbeat = Heartbeat(worker=self.id, slots=self._slots, pulse=self.pulse, conf=conf)
+        self._routes = Routes(Limits(endpoints(), conf))
         self._takers = [
             Taker(
                 worker=self.id,
@@ -96,6 +100,7 @@ class Worker:
                 priorities=priorities,
                 slots=self._slots,
                 recorder=self._recorder,
+                routes=self._routes,
                 hand_over=self._hand_over,
                 pulse=self.pulse,
                 conf=conf,
@@ -177,6 +182,7 @@ class Worker:
                 worker=self.id,
                 channels=self._channels,
                 recorder=self._recorder,
+                routes=self._routes,
                 conf=self._conf,
                 my_turn=self._my_turn,
             )

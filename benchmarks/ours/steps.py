@@ -107,7 +107,7 @@ async def _send(letters: Iterable[Any]) -> dict[Any, Any]:
 
     async def work() -> None:
         for letter in rest:
-            async with channel.connect(letter) as line:
+            async with channel.connect(letter, channel.routes(letter)[0]) as line:
                 await line.offer(letter)
                 receipts[UUID(letter.message_id[1:37])] = await line.commit()
 

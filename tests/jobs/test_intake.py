@@ -1,6 +1,6 @@
 import pytest
 
-from jobs import intake, queue, requests
+from jobs import intake, queue, redis_session, requests
 from jobs.errors import KeyReused
 from jobs.models import Job
 from jobs.states import Status
@@ -33,7 +33,7 @@ def test_a_job_is_accepted_while_redis_is_away(owner_id, monkeypatch):
         def __getattr__(self, name):
             raise queue.Away
 
-    monkeypatch.setattr(queue, "_redis", Away)
+    monkeypatch.setattr(redis_session, "server", Away)
 
     first = accept(BODY, owner_id, key="k")
     again = accept(BODY, owner_id, key="k")

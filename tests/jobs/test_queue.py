@@ -93,7 +93,9 @@ def blocked(bell) -> list[str]:
 
 
 def test_what_rings_wakes_who_waits_longest(bell, monkeypatch):
-    monkeypatch.setattr(redis_session, "PATIENCE_SECONDS", 30.0)  # nobody is to give up before it rings, however busy we are
+    monkeypatch.setattr(
+        redis_session, "PATIENCE_SECONDS", 30.0
+    )  # nobody is to give up before it rings, however busy we are
     redis_session.server.cache_clear()
     served = []
     threads = [

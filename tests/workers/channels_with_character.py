@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
 from jobs.claims import Claim
-from workers.channels.base import MailReceipt
+from workers.channels.base import MailReceipt, Route
 
 
 class FakeLine:
-    provider = "main"
-
-    def __init__(self, channel: CalmChannel, claim: Claim) -> None:
+    def __init__(self, channel: CalmChannel, claim: Claim, provider: str) -> None:
+        self.provider = provider
         self.channel = channel
         self.claim = claim
 
@@ -38,8 +37,10 @@ class CalmChannel:
     """Takes everything at once. The others step in at one of its `on_…`."""
 
     may_be_repeated = False
+    providers: Sequence[str] = ("main",)  # the first, and those that stand in for it
 
     def __init__(self) -> None:
+        self.tried: list[str] = []  # providers
         self.dots: list[UUID] = []  # the point of no return was passed
         self.outbox: list[UUID] = []  # … and the other side has it
         self.is_closed = False
@@ -48,11 +49,15 @@ class CalmChannel:
         self.on_prepare()
         return claim
 
+    def routes(self, parcel: Claim) -> Sequence[Route]:
+        return [Route("email", name) for name in self.providers]
+
     @asynccontextmanager
-    async def connect(self, parcel: Claim) -> AsyncIterator[FakeLine]:
+    async def connect(self, parcel: Claim, route: Route) -> AsyncIterator[FakeLine]:
+        self.tried.append(route.name)
         await self.on_connect()
         try:
-            yield FakeLine(self, parcel)
+            yield FakeLine(self, parcel, route.name)
         finally:
             await self.on_give_back()
 

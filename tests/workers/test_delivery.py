@@ -23,10 +23,20 @@ from tests.workers.channels_with_character import (
 )
 from tests.workers.conftest import when
 from workers.delivery import Delivery
+from workers.providers import endpoints
+from workers.rate_limit import Limits
+from workers.routes import Routes
 
 
 def a_trip(recorder, claim, channel) -> Delivery:
-    return Delivery(claim, worker=build.WORKER, channels={"email": channel}, recorder=recorder, conf=tunables())
+    return Delivery(
+        claim,
+        worker=build.WORKER,
+        channels={"email": channel},
+        recorder=recorder,
+        routes=Routes(Limits(endpoints(), tunables())),
+        conf=tunables(),
+    )
 
 
 def go(recorder, claim, channel) -> None:

@@ -28,7 +28,7 @@ def a_channel(**ports: int) -> EmailChannel:
 
 
 async def send(channel, parcel):
-    async with channel.connect(parcel) as line:
+    async with channel.connect(parcel, channel.routes(parcel)[0]) as line:
         await line.offer(parcel)
         return await line.commit()
 
@@ -79,7 +79,7 @@ def test_leaving_the_line_without_commit_sends_nothing():
         async with FaultySmtp() as server:
             channel = a_channel(main=server.port)
             parcel = letter()
-            async with channel.connect(parcel) as line:
+            async with channel.connect(parcel, channel.routes(parcel)[0]) as line:
                 await line.offer(parcel)  # … and the mark was refused
             await server.until(lambda: server.open_connections == 0)
             await channel.close()

@@ -17,7 +17,7 @@ from jobs.claims import Claim
 from jobs.errors import Invalid, Permanent, Transient, Unanswered
 from tests.conftest import add_types, until
 from tests.workers.test_settlement import claim as a_claim
-from workers.channels.task import TaskChannel
+from workers.channels.task import HANDLER, TaskChannel
 from workers.hands import Hands
 
 JOB = UUID("01a22083-1171-70a2-98c2-88fd9ad6f1c4")
@@ -60,7 +60,7 @@ def done(hands: Hands, loop: asyncio.Runner):
         assert known
         channel = TaskChannel(known, hands)
         parcel = channel.prepare(claim(type, payload))
-        async with channel.connect(parcel) as line:
+        async with channel.connect(parcel, *channel.routes(parcel)) as line:
             await line.offer(parcel)
             return (await line.commit()).result
 
@@ -151,7 +151,7 @@ def test_who_is_cancelled_ends_the_process(hands, loop, tmp_path: Path):
     parcel = channel.prepare(claim("shop.told-again", {"do": "sleep", "note": str(note)}))
 
     async def cancelled() -> None:
-        async with channel.connect(parcel) as line:
+        async with channel.connect(parcel, *channel.routes(parcel)) as line:
             trip = asyncio.ensure_future(line.commit())
             while not (note.exists() and note.read_text()):
                 await asyncio.sleep(0.01)
@@ -177,7 +177,7 @@ def test_nothing_is_left_when_they_are_closed(shop, loop):
     channel = TaskChannel(known, hands)
 
     async def one() -> int:
-        async with channel.connect(channel.prepare(claim("shop.report", {"order": 1}))) as line:
+        async with channel.connect(channel.prepare(claim("shop.report", {"order": 1})), HANDLER) as line:
             return (await line.commit()).result["pid"]
 
     pid = loop.run(one())

@@ -30,7 +30,7 @@ def side():
 
 def tell(url: str, **notice: str) -> Ending:
     told = {"title": "Shop", "body": "The till is silent.", "level": "warning", "destination": "on-call"} | notice
-    return msgspec.json.decode(notifier.tell(msgspec.json.encode(Notice(url=url, **told))), type=Ending)
+    return msgspec.json.decode(notifier.tell(msgspec.json.encode(Notice(url=url, owner_id=1, **told))), type=Ending)
 
 
 def json_url(side: Receiver) -> str:

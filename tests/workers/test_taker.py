@@ -18,7 +18,10 @@ from tests.conftest import until
 from tests.jobs.transitions import builders as build
 from workers import gate, quarantine
 from workers import taker as module
+from workers.providers import endpoints
 from workers.pulse import Pulse
+from workers.rate_limit import Limits
+from workers.routes import Routes
 from workers.slots import Slots
 from workers.taker import Taker
 
@@ -35,6 +38,7 @@ class RunningTaker(Taker):
             priorities=list(Priority),
             slots=self.slots,
             recorder=recorder,
+            routes=Routes(Limits(endpoints(), tunables())),
             hand_over=self.handed_over.extend,
             pulse=self.pulse,
             conf=tunables(),

@@ -56,7 +56,7 @@ def post(claim: Claim, conf) -> Receipt | DeliveryError:
         channel = WebhookChannel(conf)
         try:
             parcel = channel.prepare(claim)
-            async with channel.connect(parcel) as line:
+            async with channel.connect(parcel, *channel.routes(parcel)) as line:
                 await line.offer(parcel)
                 return await line.commit()
         finally:

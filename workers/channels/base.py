@@ -4,7 +4,8 @@ A channel turns a claimed job into a parcel, reaches a provider over a line, off
 short of the point of no return, and only when told to, passes it:
 
     parcel = channel.prepare(claim)             # pure; Invalid when it cannot be built
-    async with channel.connect(parcel) as line: # Transient when nobody answers
+    route = channel.routes(parcel)[0]           # or another of them, when that one provably did not take it
+    async with channel.connect(parcel, route) as line:  # Transient when nobody answers
         await line.offer(parcel)                # refused here: provably not sent
         ...the caller commits the dot mark...
         receipt = await line.commit()           # Transient/Permanent by a clear answer,
@@ -14,12 +15,14 @@ Leaving the `async with` without `commit` must not send anything.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
 
 from jobs.claims import Claim
+from jobs.rates import Rate
 from jobs.settlements import clean
 
 
@@ -62,6 +65,24 @@ class MailReceipt(Receipt, frozen=True):
         }
 
 
+class Route(NamedTuple):
+    """A way to reach somebody, which may be out of order: a provider, a host, a service.
+
+    `rates` is how much it may be given. Whether those behind `name` are down is nobody's business but ours where
+    `may_fail` is not set: a handler's errors are its job's.
+    """
+
+    channel: str
+    name: str
+    rates: tuple[Rate, ...] = ()
+    may_fail: bool = True
+
+    @property
+    def key(self) -> str:
+        """By which all workers know it."""
+        return f"{self.channel}:{self.name}"
+
+
 class Line(Protocol):
     """An open way to one provider, good for one parcel."""
 
@@ -86,8 +107,11 @@ class Channel(Protocol):
     def prepare(self, claim: Claim) -> Any:
         """The parcel that goes on the wire. Pure, no I/O; raises Invalid."""
 
-    def connect(self, parcel: Any) -> AbstractAsyncContextManager[Line]:
-        """A line to the parcel's provider."""
+    def routes(self, parcel: Any) -> Sequence[Route]:
+        """Where the parcel goes, and then those that may stand in, in their order; at least one. Raises Transient."""
+
+    def connect(self, parcel: Any, route: Route) -> AbstractAsyncContextManager[Line]:
+        """A line by this route."""
 
     async def close(self) -> None:
         """Give back every connection."""

@@ -8,9 +8,9 @@ from jobs import errors
 from jobs.claims import Claim
 from jobs.conf import Tunables
 from workers.channels import letter
-from workers.channels.base import MailReceipt
+from workers.channels.base import MailReceipt, Route
 from workers.channels.letter import Letter
-from workers.providers import Endpoint
+from workers.providers import Endpoint, stand_ins
 from workers.smtp_pool import Loan, Pool
 from workers.smtp_wire import Timeouts
 
@@ -60,23 +60,29 @@ class EmailChannel:
     def __init__(self, endpoints: Mapping[str, Endpoint], tunables: Tunables) -> None:
         timeouts = Timeouts.of(tunables)
         self._pools = {alias: Pool(endpoint, timeouts) for alias, endpoint in endpoints.items()}
+        self._routes = {alias: routes_from(alias, endpoints) for alias in endpoints}
         self._default = next(iter(endpoints))
 
     def prepare(self, claim: Claim) -> Letter:
         return letter.write(claim)
 
-    def connect(self, parcel: Letter) -> EmailLine:
-        """A line to the letter's provider. Raises Transient when there is none of this name."""
-        return EmailLine(self._pool(parcel.provider or self._default), parcel)
+    def routes(self, parcel: Letter) -> tuple[Route, ...]:
+        """The letter's provider, and those that stand in for it. Raises Transient when there is none of this name."""
+        # The API lets no unknown alias in. A name that is missing here was taken out of the configuration
+        # afterwards, or this worker still runs with the old one: the next attempt may be luckier.
+        routes = self._routes.get(parcel.provider or self._default)
+        if routes is None:
+            raise errors.Transient("No provider of this name is configured.", kind="provider_unknown")
+        return routes
+
+    def connect(self, parcel: Letter, route: Route) -> EmailLine:
+        return EmailLine(self._pools[route.name], parcel)
 
     async def close(self) -> None:
         for pool in self._pools.values():
             await pool.close()
 
-    def _pool(self, alias: str) -> Pool:
-        # The API lets no unknown alias in. A name that is missing here was taken out of the configuration
-        # afterwards, or this worker still runs with the old one: the next attempt may be luckier.
-        pool = self._pools.get(alias)
-        if pool is None:
-            raise errors.Transient("No provider of this name is configured.", kind="provider_unknown")
-        return pool
+
+def routes_from(alias: str, endpoints: Mapping[str, Endpoint]) -> tuple[Route, ...]:
+    """From a provider on, by those that stand in for it."""
+    return tuple(Route("email", each.alias, each.rates) for each in stand_ins(alias, endpoints))

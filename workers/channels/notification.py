@@ -16,7 +16,7 @@ from jobs.errors import Unanswered
 from jobs.notifications import NotificationPayload
 from workers import notifier
 from workers.channels.addressee import address_of
-from workers.channels.base import Receipt
+from workers.channels.base import Receipt, Route
 from workers.channels.task import result_of
 from workers.hands import Hands
 from workers.notifier import Notice
@@ -61,10 +61,14 @@ class NotificationChannel:
             body=payload.body,
             level=payload.level,
             destination=payload.destination,
+            owner_id=claim.owner_id,
         )
 
+    def routes(self, parcel: Notice) -> tuple[Route]:
+        return (Route("notification", f"{parcel.owner_id}:{parcel.destination}"),)
+
     @asynccontextmanager
-    async def connect(self, parcel: Notice) -> AsyncIterator[NotificationLine]:
+    async def connect(self, parcel: Notice, route: Route) -> AsyncIterator[NotificationLine]:
         async with self._free:
             yield NotificationLine(self._hands, parcel)
 

@@ -10,11 +10,12 @@ from jobs import payloads
 from jobs.claims import Claim
 from jobs.errors import DeliveryError, Permanent, Transient, Unanswered
 from jobs.types import JobType
-from workers.channels.base import Receipt
+from workers.channels.base import Receipt, Route
 from workers.hands import Hands
 from workers.tasks import Ending, Errand, How
 
 PROVIDER = "handler"
+HANDLER = Route("task", PROVIDER, may_fail=False)
 
 
 class TaskReceipt(Receipt, frozen=True):
@@ -74,8 +75,11 @@ class TaskChannel:
         payloads.from_stored(claim.type, claim.payload)  # raises Invalid
         return Errand.of(claim, limit_seconds=self._type.time_limit_seconds)
 
+    def routes(self, parcel: Errand) -> tuple[Route]:
+        return (HANDLER,)
+
     @asynccontextmanager
-    async def connect(self, parcel: Errand) -> AsyncIterator[TaskLine]:
+    async def connect(self, parcel: Errand, route: Route) -> AsyncIterator[TaskLine]:
         yield TaskLine(self._hands, self._type, parcel)
 
     async def close(self) -> None:

@@ -25,7 +25,7 @@ from jobs.settlements import GONE
 from jobs.webhooks import WebhookPayload
 from workers import retry_after
 from workers.channels.addressee import address_of
-from workers.channels.base import Receipt
+from workers.channels.base import Receipt, Route
 
 if TYPE_CHECKING:  # else loaded by who has a webhook to post: 8 MB
     import httpcore
@@ -43,6 +43,7 @@ class Call(Struct, frozen=True):
     headers: dict[str, str]
     body: bytes
     destination: str
+    route: Route
 
 
 class WebhookLine:
@@ -82,10 +83,15 @@ class WebhookChannel:
             headers=_headers(claim, body := _body(claim, payload), secret=address.secret or ""),
             body=body,
             destination=payload.destination,
+            # Each owner's own: one whose calls fail must not keep others from the same host.
+            route=Route("webhook", f"{claim.owner_id}:{_host(address.url)}"),
         )
 
+    def routes(self, parcel: Call) -> tuple[Route]:
+        return (parcel.route,)
+
     @asynccontextmanager
-    async def connect(self, parcel: Call) -> AsyncIterator[WebhookLine]:
+    async def connect(self, parcel: Call, route: Route) -> AsyncIterator[WebhookLine]:
         yield WebhookLine(self, parcel)
 
     async def close(self) -> None:
@@ -133,6 +139,11 @@ class WebhookChannel:
                 network_backend=PublicNetwork(reach),
             )
         return self._pools[scheme]
+
+
+def _host(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
 
 
 def _body(claim: Claim, payload: WebhookPayload) -> bytes:

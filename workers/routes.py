@@ -1,0 +1,49 @@
+"""Which way a message may go now: past what does not work (circuit_breaker.py), and within limits (rate_limit.py)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from jobs.claims import Claim
+from jobs.errors import DeliveryError, Postponed
+from workers import reports
+from workers.channels.base import Route
+from workers.circuit_breaker import Circuits
+from workers.rate_limit import Limits
+
+
+class Routes:
+    """One worker process's."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._circuits = Circuits()
+
+    def waits(self, claims: Sequence[Claim]) -> dict[int, float]:
+        """By token, the seconds that these have to wait for their turn. From the takers' threads. Raises django.db's
+        errors."""
+        self._circuits.refresh()
+        turns = self._limits.turns(claims)
+        for claim in claims:
+            if turn := turns.get(claim.token):
+                kind = f"{turn.lacks.partition(':')[0]}_rate"
+                reports.postponed(claim, Postponed(kind=kind, wait_seconds=turn.wait_seconds))
+        return {token: turn.wait_seconds for token, turn in turns.items()}
+
+    async def passable(self, routes: Sequence[Route]) -> AsyncIterator[Route]:
+        """Those that may be gone now, one after the other. Raises Postponed when none may."""
+        is_any = False
+        for number, route in enumerate(routes):
+            # The first has been asked for room already, with all else that the message needs (`waits`).
+            if await self._circuits.lets_through(route) and (number == 0 or await self._limits.lets_through(route)):
+                is_any = True
+                yield route
+        if not is_any:
+            raise min(map(self._circuits.postponed, routes), key=lambda error: error.wait_seconds)
+
+    def worked(self, route: Route) -> None:
+        self._circuits.worked(route)
+
+    async def failed(self, route: Route, error: DeliveryError, *, marked: bool) -> DeliveryError:
+        """This error, or Postponed: whatever it is that the trip shall end with."""
+        return await self._circuits.failed(route, error, marked=marked)
