@@ -74,7 +74,7 @@ def name_subject(logger: Any, method: str, event: structlog.types.EventDict) -> 
 
 
 def _trace_namer() -> structlog.types.Processor:
-    """Lines that are written in a span carry its trace's id; those about a trip, in whatever thread, have their job's."""
+    """Lines that are written in a span carry its trace's id; those about a job, in whatever thread, have that one's."""
     from opentelemetry import trace  # loaded only where tracing is on
 
     def name_trace(logger: Any, method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:

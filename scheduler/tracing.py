@@ -1,8 +1,8 @@
-"""Requests that are traced. A middleware only where tracing is on (settings.py); docs/decisions/0015 says why it is ours.
+"""Requests that are traced, where tracing is on (settings.py); docs/decisions/0015 says why the middleware is ours.
 
 Names and attributes are those of OpenTelemetry's semantic conventions for HTTP servers
-(https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span), but for query strings, clients' addresses
-and headers: they carry people's addresses and tokens.
+(https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span), but for query strings, headers and
+clients' addresses: they carry people's addresses and tokens.
 """
 
 from __future__ import annotations

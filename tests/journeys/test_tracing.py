@@ -13,7 +13,7 @@ from django.utils import timezone
 from jobs.models import Job, Schedule
 from jobs.schedules import create, read
 from jobs.states import Status
-from scheduler.embedded.child import free_port
+from scheduler.embedded.child import Child, free_port
 from tests.collector import SeenSpan, collector
 
 pytestmark = pytest.mark.slow
@@ -138,7 +138,7 @@ def test_every_attempt_stands_in_the_trace_of_the_request(platform, smtp, client
     assert [
         tuple((span.attributes | {"status": span.status}).get(name) for name in told) for span in (first, second)
     ] == [
-        ("error", 1, "transient", 451, "try_later"),
+        ("error", 1, "transient", 451, "smtp_4xx"),
         ("unset", 2, "sent", 250, None),
     ]
     assert {span.name: span.status for span in traces.children(first)} == dict.fromkeys(STEPS, "unset") | {
@@ -247,11 +247,25 @@ def test_a_collector_that_does_not_answer_holds_up_neither_mails_nor_the_end(pla
     platform.assert_books_balance()
 
 
-@pytest.mark.parametrize("is_on", [True, False])
-def test_without_a_collector_nothing_of_opentelemetry_is_imported(platform, smtp, owner, is_on):
+def imported(platform, *children: Child) -> list[set[str]]:
+    """The modules that each process has said it imports."""
+    return [
+        set(re.findall(r"^import time: .*\| +([\w.]+)$", child.log.read_text(), re.MULTILINE)) for child in children
+    ]
+
+
+OURS = {"jobs.spans", "opentelemetry.exporter.otlp.proto.http.trace_exporter", "google.protobuf.message"}
+
+
+@pytest.mark.parametrize("where", ["on", "off", "not installed"])
+def test_without_a_collector_nothing_of_tracing_is_imported_or_needed(platform, smtp, owner, tmp_path, where):
+    """Of our own: redis-py, where OpenTelemetry is installed, imports what its metrics would need, and makes none."""
     platform.env["PYTHONPROFILEIMPORTTIME"] = "1"  # each process says what it imports
-    if is_on:
+    if where == "on":
         platform.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{free_port()}"
+    if where == "not installed":
+        (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['opentelemetry'] = None\n")
+        platform.env["PYTHONPATH"] = str(tmp_path)
     worker, clock = platform.start_worker(), platform.start_scheduler()
     api, client = logged_in(platform, owner)
 
@@ -260,7 +274,7 @@ def test_without_a_collector_nothing_of_opentelemetry_is_imported(platform, smtp
     platform.until_status("completed")
     platform.until(lambda: platform.said(clock, "scheduler_started"))
 
-    imports = [child.log.read_text() for child in (api, worker, clock)]
-    assert all(re.search(r"\| +jobs\.tracing$", told, re.MULTILINE) for told in imports)
-    assert [("opentelemetry" in told, "google.protobuf" in told) for told in imports] == [(is_on, is_on)] * 3
-    assert (Job.objects.get().traceparent is not None) == is_on
+    modules = imported(platform, api, worker, clock)
+    assert all("jobs.tracing" in names for names in modules)
+    assert [names & OURS for names in modules] == [OURS if where == "on" else set()] * 3
+    assert (Job.objects.get().traceparent is not None) == (where == "on")
