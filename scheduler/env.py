@@ -81,7 +81,7 @@ class Environment:
     def collector(self, name: str, *, packages: str, remedy: str, help: str) -> str:
         """An HTTP URL, or nothing; with it, packages are needed that are not always there. It may hold a password."""
         url = self.text(name, help=help)
-        if url and not (url.startswith(("http://", "https://")) and urlsplit(url).hostname):
+        if url and not _is_http(url):
             raise ImproperlyConfigured(f"{name}: not an HTTP URL. Example: http://collector:4318")
         if url and (missing := [package for package in packages.split() if not _is_installed(package)]):
             raise ImproperlyConfigured(f"{name} is set, but there is no {missing[0]} here: {remedy}.")
@@ -121,6 +121,13 @@ class Environment:
             return Path(path).read_text().strip()
         except OSError as error:
             raise ImproperlyConfigured(f"{name}_FILE: {path} cannot be read ({error.strerror}).") from error
+
+
+def _is_http(url: str) -> bool:
+    try:
+        return url.startswith(("http://", "https://")) and bool(urlsplit(url).hostname)
+    except ValueError:
+        return False
 
 
 def _is_installed(package: str) -> bool:
