@@ -1,8 +1,8 @@
 """Whether spans are made, and the little that the rest of the house asks of them. Ground.
 
 Tracing is switched on by OTEL_EXPORTER_OTLP_ENDPOINT, for the whole life of a process. Without it nothing here does
-anything, and nothing of OpenTelemetry is imported: that is in spans.py, which only this module and the makers of spans
-import (workers/tracing.py, scheduler/tracing.py).
+anything, and we import nothing of OpenTelemetry: that is in spans.py, which only this module and the makers of spans
+import (workers/tracing.py, scheduler/tracing.py). redis-py looks whether its metrics are installed, and makes none.
 """
 
 from __future__ import annotations
