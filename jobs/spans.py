@@ -76,7 +76,7 @@ def _flush(provider: TracerProvider, exporter: OTLPSpanExporter) -> None:
     flushing.start()
     flushing.join(FLUSH_SECONDS)
     if flushing.is_alive():
-        log.warning("spans_dropped", collector="silent", waited_seconds=FLUSH_SECONDS)
+        log.warning("spans_dropped", waited_seconds=FLUSH_SECONDS)
         exporter.shutdown()
 
 
