@@ -6,8 +6,10 @@ FROM python:3.12-slim-bookworm AS builder
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 RUN python -m venv --without-pip /venv
-COPY requirements.txt .
-RUN pip --python /venv/bin/python install --no-cache-dir --requirement requirements.txt
+# With --build-arg REQUIREMENTS=requirements-tracing.txt it can send traces, too (docs/tracing.md).
+ARG REQUIREMENTS=requirements.txt
+COPY requirements.txt requirements-tracing.txt ./
+RUN pip --python /venv/bin/python install --no-cache-dir --requirement "$REQUIREMENTS"
 
 FROM python:3.12-slim-bookworm
 ENV PATH=/venv/bin:$PATH \

@@ -42,6 +42,7 @@ class Claim(Struct, frozen=True):
     owner_id: int = 0
     deaths: int = 0  # workers that died while this job may have been what killed them
     destination: SealedDestination | None = None  # as it is now, if the job names one that is there
+    traceparent: str | None = None  # of the span in which it was accepted, if that was traced (tracing.py)
 
     @property
     def is_last_attempt(self) -> bool:
@@ -55,7 +56,16 @@ class Claim(Struct, frozen=True):
     @property
     def names(self) -> dict[str, object]:
         """What stands in lines of the log that are about it (scheduler/logs.py)."""
-        return {"job_id": str(self.job_id), "correlation_id": self.correlation_id, "attempt": self.attempt}
+        names: dict[str, object] = {"job_id": str(self.job_id), "correlation_id": self.correlation_id}
+        names["attempt"] = self.attempt
+        if self.trace_id:
+            names["trace_id"] = self.trace_id
+        return names
+
+    @property
+    def trace_id(self) -> str | None:
+        """32 hexadecimal digits, the second field of `traceparent`."""
+        return self.traceparent[3:35] if self.traceparent else None
 
 
 class Waiting(NamedTuple):

@@ -28,6 +28,7 @@ def as_claim(row: Any) -> Claim:
         priority=row.priority,
         provider=row.provider,
         correlation_id=row.correlation_id,
+        traceparent=row.traceparent,
         claimed_at=row.claimed_at,
         owner_id=row.owner_id,
         deaths=row.deaths,

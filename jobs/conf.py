@@ -27,6 +27,8 @@ class Tunables:
     reachable_networks: tuple[IPv4Network | IPv6Network, ...]  # beside the public ones
     signup_open: bool
     demo_services: tuple[str, ...]  # URLs of the two that the demo's types ask
+    otlp_endpoint: str  # the collector's URL; empty: no tracing
+    service_name: str  # as traces call it; empty: sendonce- and the process's role
     inbox_dir: Path | None  # where the local inbox keeps what it received
     journal_dir: Path  # where workers keep answers until PostgreSQL has them
     domain_rates: dict[str, tuple[Rate, ...]]  # recipients' domain, or * → how much it is sent

@@ -14,7 +14,7 @@ import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from uuid_utils.compat import uuid7
 
-from jobs import acceptance, destinations, queue, writing
+from jobs import acceptance, destinations, queue, tracing, writing
 from jobs.acceptance import FirstAnswer
 from jobs.backpressure import RETRY_SECONDS, Backpressure
 from jobs.claims import OwnKey, Waiting
@@ -61,6 +61,7 @@ class _Wish(NamedTuple):
         return {"job_id": str(self.job_id), "type": self.request.type.name, "owner_id": self.owner_id}
 
 
+@tracing.sends
 def accept(request: JobRequest, *, owner_id: int, correlation_id: str) -> Accepted:
     """Accept one job: a committed row first (I1), then its id in Redis, then the key in Redis.
 
@@ -84,6 +85,7 @@ def accept(request: JobRequest, *, owner_id: int, correlation_id: str) -> Accept
     return answer
 
 
+@tracing.sends
 def accept_many(
     requests: Sequence[JobRequest],
     *,
@@ -131,6 +133,7 @@ def _wish(request: JobRequest, *, owner_id: int, correlation_id: str) -> _Wish:
         "expires_at": options.expires_at,
         "on_unknown": request.on_unknown,
         "provider": options.provider,
+        "traceparent": tracing.traceparent(),
     }
     key = OwnKey(owner_id, options.idempotency_key) if options.idempotency_key else None
     return _Wish(request, owner_id, job_id, msgspec.Raw(msgspec.json.encode(row)), key)

@@ -52,6 +52,7 @@ class Job(models.Model):
     payload = models.JSONField(null=True)  # null once retention took the body
     recipients = models.JSONField(default=list)
     correlation_id = models.TextField()
+    traceparent = models.TextField(null=True)  # of the span in which it was accepted, where tracing is on (W3C)
 
     idempotency_key = models.TextField(null=True)
     idempotency_open = models.BooleanField(default=False)  # the key is within its window

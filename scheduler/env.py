@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -84,13 +85,18 @@ class Environment:
         """Names, by which Python finds packages."""
         names = self.names(name, default, help=help)
         for package in names:
-            try:
-                is_there = find_spec(package) is not None
-            except (ImportError, ValueError):  # not even its parent, or no name
-                is_there = False
-            if not is_there:
+            if not _is_installed(package):
                 raise ImproperlyConfigured(f"{name}: there is no package {package!r} here. Install it, or take it off.")
         return names
+
+    def collector(self, name: str, *, packages: str, remedy: str, help: str) -> str:
+        """An HTTP URL, or nothing; with it, packages are needed that are not always there. It may hold a password."""
+        url = self.text(name, help=help)
+        if url and not _is_http(url):
+            raise ImproperlyConfigured(f"{name}: not an HTTP URL. Example: http://collector:4318")
+        if url and (missing := [package for package in packages.split() if not _is_installed(package)]):
+            raise ImproperlyConfigured(f"{name} is set, but there is no {missing[0]} here: {remedy}.")
+        return url
 
     def database(self, name: str, default: str, *, help: str) -> dict[str, Any]:
         url = self.text(name, default, help=help)
@@ -126,6 +132,20 @@ class Environment:
             return Path(path).read_text().strip()
         except OSError as error:
             raise ImproperlyConfigured(f"{name}_FILE: {path} cannot be read ({error.strerror}).") from error
+
+
+def _is_http(url: str) -> bool:
+    try:
+        return url.startswith(("http://", "https://")) and bool(urlsplit(url).hostname)
+    except ValueError:
+        return False
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):  # not even its parent, or no name
+        return False
 
 
 def _finite(text: str) -> float:

@@ -19,12 +19,13 @@ from django.db.utils import DatabaseError, InterfaceError
 LONGEST_CHAIN = 10
 
 
-def configure_logging(level: str, fmt: str) -> None:
+def configure_logging(level: str, fmt: str, *, is_traced: bool = False) -> None:
     """Send structlog and the standard library's loggers through the same processors to stderr."""
     coloured = fmt == "console" or (fmt == "auto" and sys.stderr.isatty())
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         name_subject,
+        *([_trace_namer()] if is_traced else []),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -70,6 +71,19 @@ def name_subject(logger: Any, method: str, event: structlog.types.EventDict) -> 
     """`about` is somebody whose `names` stand in the line: nobody writes them out for lines that nobody reads."""
     about = event.pop("about", None)
     return event if about is None else {**about.names, **event}
+
+
+def _trace_namer() -> structlog.types.Processor:
+    """Lines that are written in a span carry its trace's id; those about a job, in whatever thread, have that one's."""
+    from opentelemetry import trace  # loaded only where tracing is on
+
+    def name_trace(logger: Any, method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+        context = trace.get_current_span().get_span_context()
+        if context.is_valid:
+            event.setdefault("trace_id", trace.format_trace_id(context.trace_id))
+        return event
+
+    return name_trace
 
 
 def told(exc_info: Any) -> str:

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cache, partial
 from ipaddress import ip_address
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
+from jobs import tracing
 from workers.pulse import Pulse
 from workers.watchdog import watched
 
@@ -161,6 +163,7 @@ def _application(*, parent: int) -> Callable[..., Any]:
     threading.Thread(target=_stop_once, name="stop", daemon=True).start()
     threading.Thread(target=_follow, args=[parent], name="follow-parent", daemon=True).start()
     _held.enter_context(watched(Pulse(), silence_seconds=HANGS_SECONDS))
+    _export_spans()
     _forget_dead_processes()
     try:
         from scheduler.wsgi import application
@@ -169,6 +172,13 @@ def _application(*, parent: int) -> Callable[..., Any]:
         sys.exit(1)
     gc.freeze()  # all of Django, which Python's collector would look through again and again
     return partial(answer, application)
+
+
+def _export_spans() -> None:
+    """Those of the last requests, too. A process made by multiprocessing knows no atexit, but this."""
+    until_the_end = ExitStack()
+    until_the_end.enter_context(tracing.exporting("api"))
+    Finalize(None, until_the_end.close, exitpriority=0)
 
 
 def answer(application: Callable[..., Any], environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:

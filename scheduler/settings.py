@@ -71,6 +71,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    # "scheduler.tracing.RequestSpans", where tracing is on: see below
     "scheduler.request_metrics.RequestMetrics",
     "scheduler.middleware.CorrelationMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -208,9 +209,15 @@ DEFAULT_FROM_EMAIL = env.text(
 
 SENDONCE: dict[str, Any] = tunables(env, debug=DEBUG, secret_key=SECRET_KEY)
 
+# ── Tracing ───────────────────────────────────────────────────────────────────────────────────
+
+_IS_TRACED = bool(SENDONCE["otlp_endpoint"])
+if _IS_TRACED:
+    MIDDLEWARE.insert(0, "scheduler.tracing.RequestSpans")
+
 # ── Logs ──────────────────────────────────────────────────────────────────────────────────────
 
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO", help="DEBUG, INFO, WARNING or ERROR.")
 LOG_FORMAT = env.text("LOG_FORMAT", "auto", help="json, console, or auto: colours at a terminal, JSON elsewhere.")
 LOGGING_CONFIG = None
-configure_logging(LOG_LEVEL, LOG_FORMAT)
+configure_logging(LOG_LEVEL, LOG_FORMAT, is_traced=_IS_TRACED)

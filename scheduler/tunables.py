@@ -71,6 +71,17 @@ def tunables(env: Environment, *, debug: bool, secret_key: str) -> dict[str, Any
                 "DEMO_SERVICES", [], help="URLs of the two services that the demo's types of job ask; by make run."
             )
         ),
+        "otlp_endpoint": env.collector(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            packages="opentelemetry.sdk opentelemetry.exporter.otlp.proto.http",
+            remedy="pip install -r requirements-tracing.txt, or take the variable off",
+            help="URL of an OpenTelemetry collector (OTLP over HTTP), where traces go: http://collector:4318. Needs the packages of "
+            "requirements-tracing.txt (docs/tracing.md). Empty: no tracing.",
+        ),
+        "service_name": env.text(
+            "OTEL_SERVICE_NAME",
+            help="Name of this process in traces. Default: sendonce-api, sendonce-worker or sendonce-clock, as the process is.",
+        ),
         "inbox_dir": Path(inbox_dir) if inbox_dir and debug else None,
         "journal_dir": Path(
             env.text(

@@ -187,6 +187,20 @@ def moved() -> Moved:
 
 
 @pytest.fixture
+def spans_made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Those that have ended, in an exporter of OpenTelemetry's own for tests."""
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr("jobs.spans._tracer", provider.get_tracer("tests"))
+    yield exporter
+    provider.shutdown()
+
+
+@pytest.fixture
 def no_thread_stays() -> Iterator[None]:
     """What a test starts, it ends."""
     before = set(threading.enumerate())

@@ -182,7 +182,9 @@ def test_the_image_holds_no_secret() -> None:
 
 
 def test_the_image_installs_production_requirements_only() -> None:
-    assert re.findall(r"requirements[\w-]*\.txt", DOCKERFILE) == ["requirements.txt", "requirements.txt"]
+    assert re.findall(r"^ARG REQUIREMENTS=(\S+)", DOCKERFILE, re.M) == ["requirements.txt"]
+    assert re.findall(r"^COPY (requirements.*) \./$", DOCKERFILE, re.M) == ["requirements.txt requirements-tracing.txt"]
+    assert re.findall(r"install .*--requirement (\S+)", DOCKERFILE) == ['"$REQUIREMENTS"']
 
 
 def test_signals_reach_the_process_itself() -> None:

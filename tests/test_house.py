@@ -54,7 +54,7 @@ def test_files_that_documents_name_exist(document: Path) -> None:
 def test_every_dependency_is_pinned() -> None:
     lines = [
         line.split("#")[0].strip()
-        for name in ("requirements.txt", "requirements-local.txt", "requirements-dev.txt")
+        for name in ("requirements.txt", "requirements-tracing.txt", "requirements-local.txt", "requirements-dev.txt")
         for line in (ROOT / name).read_text().splitlines()
     ]
     wanted = [line for line in lines if line and not line.startswith("-r ")]

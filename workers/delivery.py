@@ -81,7 +81,7 @@ class Delivery:
         except Exception as error:
             self._end_badly(error)
         else:
-            self.recorder.settle(self._ending())
+            self._settle(self._ending())
 
     async def _send(self) -> None:
         channel = self._channel()
@@ -163,7 +163,10 @@ class Delivery:
         if self.may_be_marked and not self.is_marked:
             self._step_back("mark_uncertain")  # and leaving the line failed, too: no dot was written
         else:
-            self.recorder.settle(self._ending(error))
+            self._settle(self._ending(error))
+
+    def _settle(self, settlement: Settlement) -> None:
+        self.recorder.settle(settlement)
 
     def _postpone(self, error: Postponed) -> None:
         """Nobody was called, or in vain for all the others, too: it costs no attempt."""
@@ -178,7 +181,7 @@ class Delivery:
     def _hand_back(self) -> None:
         """The worker must leave now. Marked: nobody can know. Not marked: nothing was sent."""
         if self.is_marked:
-            self.recorder.settle(self._ending(Unanswered("The worker had to stop.", kind="interrupted")))
+            self._settle(self._ending(Unanswered("The worker had to stop.", kind="interrupted")))
         else:
             log.info("handed_back")
             self.recorder.put_back([self.claim], wait_seconds=0.0, unmark=self.may_be_marked)

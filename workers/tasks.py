@@ -36,6 +36,7 @@ class Errand(Struct, frozen=True, kw_only=True):
     max_attempts: int
     correlation_id: str
     limit_seconds: float
+    trace_id: str | None = None
 
     @classmethod
     def of(cls, claim: Claim, *, limit_seconds: float) -> Errand:
@@ -47,6 +48,7 @@ class Errand(Struct, frozen=True, kw_only=True):
             max_attempts=claim.max_attempts,
             correlation_id=claim.correlation_id,
             limit_seconds=limit_seconds,
+            trace_id=claim.trace_id,
         )
 
 
@@ -86,7 +88,10 @@ def move_in(parent: int) -> None:
 def carry_out(errand: bytes) -> bytes:
     """Run the handler of an Errand; its Ending. Both as JSON: no class of an app has to be known on both sides."""
     asked = msgspec.json.decode(errand, type=Errand)
-    with structlog.contextvars.bound_contextvars(job_id=str(asked.job_id), correlation_id=asked.correlation_id):
+    trace = {"trace_id": asked.trace_id} if asked.trace_id else {}
+    with structlog.contextvars.bound_contextvars(
+        job_id=str(asked.job_id), correlation_id=asked.correlation_id, **trace
+    ):
         return msgspec.json.encode(_carry_out(asked))
 
 

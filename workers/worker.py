@@ -67,8 +67,9 @@ class Worker:
         concurrency: int,
         conf: Tunables | None = None,
         channels: Callable[[], dict[str, Channel]] = channels,
+        delivery: type[Delivery] = Delivery,
     ) -> None:
-        """`channels` is asked for fresh ones once the loop runs."""
+        """`channels` is asked for fresh ones once the loop runs; `delivery` makes the trips."""
         conf = conf or tunables()
         has_tasks = any(type.lane is Lane.TASKS for type in types.every())
         self.id: UUID = uuid7()  # new with every process: a restarted one must not beat for the dead (trace 6)
@@ -109,6 +110,7 @@ class Worker:
             for lane in lanes
         ]
         self._make_channels = channels
+        self._make_delivery = delivery
         self._trips: set[asyncio.Task[None]] = set()
         self._is_closed = False  # no trip sets out any more
         self._has_failed = False
@@ -177,7 +179,7 @@ class Worker:
             self._recorder.put_back(claims, wait_seconds=0.0)
             return
         for claim in claims:
-            delivery = Delivery(
+            delivery = self._make_delivery(
                 claim,
                 worker=self.id,
                 channels=self._channels,

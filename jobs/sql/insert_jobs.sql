@@ -5,16 +5,16 @@
 INSERT INTO jobs_job (
     id, owner_id, batch_id, type, lane, priority, status, accepted_as, payload, recipients, correlation_id, idempotency_key,
     idempotency_open, fingerprint, dedupe_key, dedupe_hash, attempts, max_attempts, deaths, run_at, expires_at, on_unknown,
-    provider, in_doubt, pushed_at, created_at, updated_at)
+    provider, traceparent, in_doubt, pushed_at, created_at, updated_at)
 SELECT
     j.id, j.owner_id, %(batch_id)s::uuid, j.type, j.lane, j.priority, due.status, due.status, j.payload, j.recipients,
     j.correlation_id, j.idempotency_key, j.idempotency_key IS NOT NULL, decode(j.fingerprint, 'hex'), j.dedupe_key,
-    decode(j.dedupe_hash, 'hex'), 0, j.max_attempts, 0, due.at, j.expires_at, j.on_unknown, j.provider, false,
+    decode(j.dedupe_hash, 'hex'), 0, j.max_attempts, 0, due.at, j.expires_at, j.on_unknown, j.provider, j.traceparent, false,
     CASE WHEN due.status = 'queued' THEN now() END, now(), now()
 FROM json_to_recordset(%(jobs)s::json) AS j(
          id uuid, owner_id int, type text, lane text, priority text, payload jsonb, recipients jsonb, correlation_id text,
          idempotency_key text, fingerprint text, dedupe_key text, dedupe_hash text, max_attempts smallint, run_at timestamptz, delay_seconds float8,
-         expires_at timestamptz, on_unknown text, provider text)
+         expires_at timestamptz, on_unknown text, provider text, traceparent text)
 CROSS JOIN LATERAL (
     SELECT t.at, CASE WHEN t.at > now() THEN 'scheduled' ELSE 'queued' END AS status
     FROM (SELECT coalesce(j.run_at, now() + make_interval(secs => coalesce(j.delay_seconds, 0))) AS at) AS t

@@ -177,6 +177,9 @@ def test_development_needs_no_secret() -> None:
         ("DATABASE_URL", f"postgres://ann:{SECRET}@db:port/name"),
         ("DATABASE_URL", f"postgress://ann:{SECRET}@db/name"),
         ("EMAIL_PROVIDERS", f"smtp://ann:{SECRET}@relay:587"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", f"ann:{SECRET}@collector:4318"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", f"https://ann:{SECRET}@:4318"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://ann:{SECRET}@[collector:4318"),
     ],
 )
 def test_a_wrong_url_stops_the_start_and_its_password_is_nowhere(name: str, value: str) -> None:
@@ -185,6 +188,21 @@ def test_a_wrong_url_stops_the_start_and_its_password_is_nowhere(name: str, valu
     assert code != 0
     assert name in errors.splitlines()[-1]
     assert SECRET not in errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [["manage.py", "run_worker"], ["manage.py", "run_scheduler"], SERVER])
+def test_a_collector_without_the_packages_for_it_refuses_to_start_and_says_what_to_install(
+    command: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['opentelemetry'] = None\n")
+    variables = GOOD | {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "PYTHONPATH": str(tmp_path)}
+
+    code, errors = _start(command, variables)
+
+    assert code == 1
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT is set, but there is no opentelemetry.sdk here" in errors.splitlines()[-1]
+    assert "pip install -r requirements-tracing.txt" in errors.splitlines()[-1]
 
 
 def _start(command: list[str], variables: dict[str, str]) -> tuple[int, str]:

@@ -13,14 +13,16 @@ import logging, sys
 import structlog
 from scheduler.logs import configure_logging
 sys.stderr.isatty = lambda: {tty}
-configure_logging({level!r}, {fmt!r})
+configure_logging({level!r}, {fmt!r}, is_traced={is_traced})
 log = structlog.get_logger("sendonce.test")
 """
 
 
-def lines_of(code: str, *, level: str = "INFO", fmt: str = "auto", tty: bool = False) -> list[str]:
+def lines_of(
+    code: str, *, level: str = "INFO", fmt: str = "auto", tty: bool = False, is_traced: bool = False
+) -> list[str]:
     """What a process of its own writes to stderr: logging is configured once per process."""
-    script = SETTING_UP.format(level=level, fmt=fmt, tty=tty) + code
+    script = SETTING_UP.format(level=level, fmt=fmt, tty=tty, is_traced=is_traced) + code
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == ""
     return done.stderr.splitlines()
@@ -52,6 +54,22 @@ def test_what_a_trip_binds_stands_in_each_of_its_lines_and_in_no_other():
     assert json.loads(first) | {"job_id": "j-1", "attempt": 2} == json.loads(first)
     assert json.loads(second) | {"job_id": "j-1", "event": "else", "logger": "somebody"} == json.loads(second)
     assert "job_id" not in json.loads(third)
+
+
+def test_what_is_said_in_a_span_names_its_trace_unless_it_names_one_itself():
+    first, second, third = lines_of(
+        "from opentelemetry import trace\n"
+        "context = trace.SpanContext(0xabc, 0xdef, is_remote=False)\n"
+        "with trace.use_span(trace.NonRecordingSpan(context)):\n"
+        "    log.info('one')\n"
+        "    log.info('two', trace_id='of the job')\n"
+        "log.info('three')\n",
+        is_traced=True,
+    )
+
+    assert json.loads(first)["trace_id"] == "0" * 29 + "abc"
+    assert json.loads(second)["trace_id"] == "of the job"
+    assert "trace_id" not in json.loads(third)
 
 
 def test_an_exception_stays_within_its_line():

@@ -15,12 +15,22 @@ import redis
 from django.db import OperationalError
 
 from jobs.claims import Claim
+from jobs.conf import tunables
 from jobs.settlements import Settlement
 from jobs.states import Status
 from workers import reports
+from workers.group import Group
 from workers.journal import Journal
+from workers.providers import endpoints
 from workers.pulse import Pulse
-from workers.recorder import Group, Recorder
+from workers.rate_limit import Limits
+from workers.recorder import Recorder
+from workers.routes import Routes
+
+
+def routes() -> Routes:
+    """Of a fresh worker process, by the environment."""
+    return Routes(Limits(endpoints(), tunables()))
 
 
 class RunningRecorder(Recorder):

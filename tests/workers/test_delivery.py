@@ -21,11 +21,8 @@ from tests.workers.channels_with_character import (
     RepeatableChannel,
     SlowChannel,
 )
-from tests.workers.conftest import when
+from tests.workers.conftest import routes, when
 from workers.delivery import Delivery
-from workers.providers import endpoints
-from workers.rate_limit import Limits
-from workers.routes import Routes
 
 
 def a_trip(recorder, claim, channel) -> Delivery:
@@ -34,7 +31,7 @@ def a_trip(recorder, claim, channel) -> Delivery:
         worker=build.WORKER,
         channels={"email": channel},
         recorder=recorder,
-        routes=Routes(Limits(endpoints(), tunables())),
+        routes=routes(),
         conf=tunables(),
     )
 

@@ -7,7 +7,18 @@ import sys
 
 from tests.journeys.platform import ROOT
 
-HEAVY = ["apprise", "cryptography.fernet", "httpcore", "liquid", "lxml", "pebble", "requests", "rest_framework"]
+HEAVY = [
+    "apprise",
+    "cryptography.fernet",
+    "google.protobuf",
+    "httpcore",
+    "jobs.spans",
+    "liquid",
+    "lxml",
+    "pebble",
+    "requests",
+    "rest_framework",
+]
 LOADED = f"""
 import sys
 sys.argv = ["manage.py", "run_worker"]

@@ -16,12 +16,10 @@ from jobs.models import Job
 from jobs.states import Lane, Priority
 from tests.conftest import until
 from tests.jobs.transitions import builders as build
+from tests.workers.conftest import routes
 from workers import gate, quarantine
 from workers import taker as module
-from workers.providers import endpoints
 from workers.pulse import Pulse
-from workers.rate_limit import Limits
-from workers.routes import Routes
 from workers.slots import Slots
 from workers.taker import Taker
 
@@ -38,7 +36,7 @@ class RunningTaker(Taker):
             priorities=list(Priority),
             slots=self.slots,
             recorder=recorder,
-            routes=Routes(Limits(endpoints(), tunables())),
+            routes=routes(),
             hand_over=self.handed_over.extend,
             pulse=self.pulse,
             conf=tunables(),

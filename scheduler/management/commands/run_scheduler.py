@@ -10,6 +10,7 @@ import structlog
 from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandParser
 
+from jobs import tracing
 from jobs.conf import tunables
 from scheduler.loops.base import Chore
 from scheduler.loops.herald import Herald
@@ -56,6 +57,7 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: ticker.stop())
         log.info("scheduler_started")
         with (
+            tracing.exporting("clock"),
             watched(ticker.pulse, silence_seconds=HANGS_SECONDS),
             probes.serving(options["metrics_port"], ticker.pulse),
         ):

@@ -132,7 +132,9 @@ def mark(claim: Claim, provider: str = "main") -> bool:
 
 
 def settlement(claim: Claim, outcome: Outcome, **facts: Any) -> Settlement:
-    return Settlement(claim=claim, outcome=outcome, **{"worker": WORKER, "provider": "main", "detail": "said so"} | facts)
+    return Settlement(
+        claim=claim, outcome=outcome, **{"worker": WORKER, "provider": "main", "detail": "said so"} | facts
+    )
 
 
 def settle(claim: Claim, outcome: Outcome, **facts: Any) -> str | None:

@@ -11,9 +11,11 @@ from django.conf import settings
 from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandParser
 
+from jobs import tracing
 from jobs.conf import tunables
 from jobs.states import Priority
 from workers import probes
+from workers.delivery import Delivery
 from workers.node import Node, port
 from workers.watchdog import watched
 from workers.worker import Worker, collect_garbage_seldom
@@ -47,14 +49,25 @@ class Command(BaseCommand):
 
     def _run_worker(self, options: dict[str, Any]) -> int:
         worker = Worker(
-            priorities=options["queues"], concurrency=options["concurrency"] or tunables().worker_concurrency
+            priorities=options["queues"],
+            concurrency=options["concurrency"] or tunables().worker_concurrency,
+            delivery=_delivery(),
         )
         collect_garbage_seldom()
         with (
+            tracing.exporting("worker"),
             watched(worker.pulse, silence_seconds=tunables().lease_seconds, report_to=options["report_to"]),
             probes.serving(options["metrics_port"], worker.pulse),
         ):
             return worker.run(follow=sys.stdin.fileno() if options["follow_stdin"] else None)
+
+
+def _delivery() -> type[Delivery]:
+    if not tracing.is_on():
+        return Delivery
+    from workers.tracing import TracedDelivery  # and all of OpenTelemetry
+
+    return TracedDelivery
 
 
 def positive(text: str) -> int:
