@@ -18,9 +18,11 @@ import pytest
 import redis
 from django.core.exceptions import ImproperlyConfigured
 
-from jobs import queue, redis_client, redis_session
+from jobs import queue, redis_client, redis_session, throttles
 from jobs.claims import Claim, OwnKey, Waiting
 from jobs.outage import Outage
+from jobs.rates import Rate
+from jobs.throttles import Counts, Draw, Turn
 from scheduler.embedded.child import Child, free_port
 from scheduler.embedded.redis import _binary
 from tests.conftest import until
@@ -219,6 +221,12 @@ def assert_all_moves_work() -> None:
     assert queue.announce([], keys={OwnKey(1, "k"): key_of})
     assert queue.recall_keys([OwnKey(2, "k"), OwnKey(1, "k"), OwnKey(1, "j")]) == {OwnKey(1, "k"): key_of}
 
+    names = [f"email:{uuid4()}" for _ in range(20)]
+    assert all(circuit.has_just_opened for circuit in throttles.report(dict.fromkeys(names, Counts(bad=3))).values())
+    assert all(throttles.may_try(name).open_seconds for name in names)
+    draws = [Draw(f"domain:{name}", Rate(1, 3600)) for name in names]
+    assert [bool(turn.lacks) for turn in throttles.take([draws, draws])] == [False, True]
+
 
 def assert_it_is_away() -> None:
     """Whoever can do without goes on; whoever wants Redis itself is told."""
@@ -227,6 +235,8 @@ def assert_it_is_away() -> None:
     queue.remember_sent([bytes(16)])
     assert not queue.announce([], keys={OwnKey(1, "k"): uuid4()})
     assert queue.recall_keys([OwnKey(1, "k")]) == {}
+    assert throttles.report({"email:main": Counts(bad=3)}) == {}
+    assert throttles.take([[Draw("provider:main", Rate(1, 3600))]]) == [Turn()]
     for call in (queue.ping, queue.depths, lambda: queue.take(PRIORITIES, limit=1, timeout_seconds=0.1)):
         with pytest.raises(queue.Away):
             call()
