@@ -101,12 +101,12 @@ class Delivery:
 
     async def _send_by(self, route: Route, channel: Channel, parcel: Any) -> DeliveryError | None:
         """What this route said against it."""
+        self.provider = route.provider
         try:
             async with channel.connect(parcel, route) as line:
-                self.provider = line.provider
                 await line.offer(parcel)
                 if not channel.may_be_repeated:
-                    await self._mark(line.provider)
+                    await self._mark(route.provider)
                 self.receipt = await line.commit()
         except (Transient, Permanent, Unanswered) as error:
             return await self.routes.failed(route, error, marked=self.is_marked)
@@ -135,7 +135,7 @@ class Delivery:
             self.is_marked = True
             return False
         self.may_be_marked = False
-        reports.passed_on(refused, to=to.name)
+        reports.passed_on(refused, to=to.provider)
         return True
 
     # ── How a trip can end ────────────────────────────────────────────────────────────────────

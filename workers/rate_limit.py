@@ -54,7 +54,7 @@ class Limits:
         """Whether a provider that stands in for another has room; then it is taken."""
         if not route.rates:
             return True
-        draws = list(_draws("provider", route.name, route.rates))
+        draws = list(_draws("provider", route.provider, route.rates))
         [turn] = await asyncio.to_thread(throttles.take, [draws])
         return not turn.wait_seconds
 

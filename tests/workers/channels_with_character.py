@@ -54,10 +54,10 @@ class CalmChannel:
 
     @asynccontextmanager
     async def connect(self, parcel: Claim, route: Route) -> AsyncIterator[FakeLine]:
-        self.tried.append(route.name)
+        self.tried.append(route.provider)
         await self.on_connect()
         try:
-            yield FakeLine(self, parcel, route.name)
+            yield FakeLine(self, parcel, route.provider)
         finally:
             await self.on_give_back()
 

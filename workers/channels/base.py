@@ -66,21 +66,23 @@ class MailReceipt(Receipt, frozen=True):
 
 
 class Route(NamedTuple):
-    """A way to reach somebody, which may be out of order: a provider, a host, a service.
+    """A way to reach somebody, which may be out of order.
 
-    `rates` is how much it may be given. Whether those behind `name` are down is nobody's business but ours where
-    `may_fail` is not set: a handler's errors are its job's.
+    `provider` is its name for people: an alias, a destination. `rates` is how much it may be given. `circuit` is what
+    is out of order when it is, if that is not the provider: a host. Without `may_fail` it never is: what a handler does
+    not do is its job's failure.
     """
 
     channel: str
-    name: str
+    provider: str
     rates: tuple[Rate, ...] = ()
+    circuit: str | None = None
     may_fail: bool = True
 
     @property
     def key(self) -> str:
         """By which all workers know it."""
-        return f"{self.channel}:{self.name}"
+        return f"{self.channel}:{self.circuit or self.provider}"
 
 
 class Line(Protocol):

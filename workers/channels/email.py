@@ -76,7 +76,7 @@ class EmailChannel:
         return routes
 
     def connect(self, parcel: Letter, route: Route) -> EmailLine:
-        return EmailLine(self._pools[route.name], parcel)
+        return EmailLine(self._pools[route.provider], parcel)
 
     async def close(self) -> None:
         for pool in self._pools.values():

@@ -65,7 +65,7 @@ class NotificationChannel:
         )
 
     def routes(self, parcel: Notice) -> tuple[Route]:
-        return (Route("notification", f"{parcel.owner_id}:{parcel.destination}"),)
+        return (Route("notification", parcel.destination, circuit=f"{parcel.owner_id}:{parcel.destination}"),)
 
     @asynccontextmanager
     async def connect(self, parcel: Notice, route: Route) -> AsyncIterator[NotificationLine]:

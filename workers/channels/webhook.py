@@ -84,7 +84,7 @@ class WebhookChannel:
             body=body,
             destination=payload.destination,
             # Each owner's own: one whose calls fail must not keep others from the same host.
-            route=Route("webhook", f"{claim.owner_id}:{_host(address.url)}"),
+            route=Route("webhook", payload.destination, circuit=f"{claim.owner_id}:{_host(address.url)}"),
         )
 
     def routes(self, parcel: Call) -> tuple[Route]:
