@@ -8,7 +8,8 @@ import pytest
 import trustme
 from django.core.exceptions import ImproperlyConfigured
 
-from workers.providers import Endpoint, endpoints, may_send_credentials, parse
+from jobs.rates import Rate
+from workers.providers import Endpoint, endpoints, may_send_credentials, parse, stand_ins
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,10 @@ from workers.providers import Endpoint, endpoints, may_send_credentials, parse
             Endpoint("main", "mx.example.com", 4650, "tls", "user@example.com", "p@s:s/#", "/etc/ca.pem"),
         ),
         ("smtp://mx.example.com?connections=5", Endpoint("main", "mx.example.com", 25, connections=5)),
+        (
+            "smtp://mx.example.com?rate=14/s;50000/d&then=backup",
+            Endpoint("main", "mx.example.com", 25, rates=(Rate(14, 1), Rate(50_000, 86_400)), then="backup"),
+        ),
         (
             "smtp://mx.example.com?connections=100&ca=/etc/ca.pem",
             Endpoint("main", "mx.example.com", 25, ca_file="/etc/ca.pem", connections=100),
@@ -58,6 +63,10 @@ def test_a_url_becomes_an_endpoint(url, expected):
         "smtps://u:secret@mx.example.com?connections=0",
         "smtps://u:secret@mx.example.com?connections=many",
         "smtps://u:secret@mx.example.com?connections=5&connections=6",
+        "smtps://u:secret@mx.example.com?rate=",
+        "smtps://u:secret@mx.example.com?rate=fast",
+        "smtps://u:secret@mx.example.com?rate=14/s&rate=15/s",
+        "smtps://u:secret@mx.example.com?then=",
         "smtps://u:secret@[::1",
     ],
 )
@@ -83,6 +92,28 @@ def test_the_first_provider_is_the_first_of_the_endpoints():
     assert list(found) == ["b", "a"]
     with pytest.raises(ImproperlyConfigured, match="EMAIL_PROVIDERS is empty"):
         endpoints({})
+
+
+def test_providers_stand_in_for_each_other_in_a_row():
+    found = endpoints({"a": "smtp://a.example?then=b", "b": "smtp://b.example?then=c", "c": "smtp://c.example"})
+
+    assert [endpoint.alias for endpoint in stand_ins("a", found)] == ["a", "b", "c"]
+    assert [endpoint.alias for endpoint in stand_ins("c", found)] == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("then", "told"),
+    [
+        ({"a": "nobody"}, "'a'.*then=nobody is no alias of EMAIL_PROVIDERS; it has a, b"),
+        ({"a": "a"}, "'a'.*then=a leads back"),
+        ({"a": "b", "b": "a"}, "'b'.*then=a leads back"),
+    ],
+)
+def test_a_row_that_leads_nowhere_or_in_a_circle_refuses_to_start(then, told):
+    urls = {alias: f"smtp://{alias}.example" + (f"?then={then[alias]}" if alias in then else "") for alias in "ab"}
+
+    with pytest.raises(ImproperlyConfigured, match=told):
+        endpoints(urls)
 
 
 def test_the_password_shows_in_no_repr():

@@ -18,6 +18,7 @@ from tests.jobs.transitions.builders import (
     rescue,
     sent_again,
     settle,
+    settlement,
     unknown,
     where,
 )
@@ -89,6 +90,45 @@ def test_a_mark_is_not_taken_back_once_the_job_was_declared_dead():
 
     with nothing_moves(claim):
         assert transitions.take_mark_back([claim]) == set()
+
+
+def test_a_refusal_that_is_passed_on_is_kept_and_the_mark_is_gone():
+    refused, unmarked = marked(), gated()
+    refusals = [
+        settlement(refused, Outcome.TRANSIENT, code=451),
+        settlement(unmarked, Outcome.TRANSIENT, marked=False),
+    ]
+
+    assert transitions.pass_on(refusals) == {refused.token}
+
+    for claim in (refused, unmarked):
+        assert where(claim) == ("running", "claimed")
+        assert facts(claim).history == ["transient"]
+        assert mark(claim, "backup")
+        assert settle(claim, Outcome.SENT, provider="backup") == "completed"
+        assert facts(claim).history == ["transient", "sent"]
+
+
+def test_a_refusal_is_not_passed_on_once_the_job_was_declared_dead():
+    claim = marked()
+    rescue()
+
+    with nothing_moves(claim):
+        assert transitions.pass_on([settlement(claim, Outcome.TRANSIENT)]) == set()
+    assert facts(claim).history == [], "it is settled, and history has it then"
+
+
+def test_each_provider_has_a_line_of_history_however_often_it_is_written():
+    claim = marked()
+    refusal = settlement(claim, Outcome.TRANSIENT, provider="main")
+    transitions.pass_on([refusal])
+    mark(claim, "backup")
+    last = settlement(claim, Outcome.TRANSIENT, provider="backup")
+
+    transitions.settle([last])
+    transitions.settle([last, refusal])
+
+    assert facts(claim).history == ["transient", "transient"]
 
 
 @pytest.mark.parametrize("build", [gated, marked, unknown])
