@@ -39,10 +39,11 @@ class Claim(Struct, frozen=True):
     provider: str | None
     correlation_id: str
     claimed_at: datetime  # by PostgreSQL's clock, which is the only one that counts
-    owner_id: int = 0
     deaths: int = 0  # workers that died while this job may have been what killed them
     destination: SealedDestination | None = None  # as it is now, if the job names one that is there
     traceparent: str | None = None  # of the span in which it was accepted, if that was traced (tracing.py)
+    owner_id: int = 0
+    suppressed: tuple[str, ...] = ()  # recipients that get nothing: they are on the suppression list
 
     @property
     def is_last_attempt(self) -> bool:

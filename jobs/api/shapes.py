@@ -55,7 +55,10 @@ class Job(Struct, frozen=True, kw_only=True):
     ]
     result: Annotated[
         dict[str, Any] | None,
-        Meta(description="`duplicate_of`: another job has sent it. `held_behind`: waits for that one's decision."),
+        Meta(
+            description="`duplicate_of`: another job has sent it. `held_behind`: waits for that one's decision. "
+            "`suppressed`: recipients that were left out."
+        ),
     ]
     last_error: LastError | None
 

@@ -38,6 +38,15 @@ def test_the_defaults_have_nothing_to_complain_about(monkeypatch):
         ({"on_unknown": {"fax": "hold"}}, "sendonce.E012"),
         ({"on_unknown": {"email": "retry"}}, "sendonce.E012"),
         ({"evidence_sources": {"nobody": "inbox+smtp://127.0.0.1:1025"}}, "sendonce.E013"),
+        ({"public_url": "http://mail.example.org"}, "sendonce.E014"),
+        ({"public_url": "mail.example.org"}, "sendonce.E014"),
+        ({"public_url": "https://"}, "sendonce.E014"),
+        ({"public_url": "https://mail.example.org:port"}, "sendonce.E014"),
+        ({"public_url": "https://mail.example.org/?a=1"}, "sendonce.E014"),
+        ({"public_url": "https://user:pw@mail.example.org/"}, "sendonce.E014"),
+        ({"public_url": "https://mail.example.org/ x"}, "sendonce.E014"),
+        ({"public_url": f"https://mail.example.org/{'x' * 200}"}, "sendonce.E014"),
+        ({"public_url": "https://elsewhere.example.org"}, "sendonce.W005"),
         ({"dot_timeout_seconds": 60}, "sendonce.W001"),
         ({"lease_seconds": 2, "heartbeat_seconds": 0.5}, "sendonce.W004"),
     ],
@@ -54,6 +63,13 @@ def test_a_source_whose_alias_was_forgotten_is_not_shown(monkeypatch):
 
     assert "secret" not in str(message)
     assert "EVIDENCE_SOURCES" in str(message)
+
+
+@pytest.mark.parametrize(("url", "debug"), [("https://mail.example.org/post", False), ("http://localhost:8000", True)])
+def test_an_address_that_readers_reach_is_as_it_should_be(monkeypatch, settings, url, debug):
+    settings.DEBUG, settings.ALLOWED_HOSTS = debug, ["mail.example.org", "localhost"]
+
+    assert found(monkeypatch, public_url=url) == set()
 
 
 @pytest.mark.parametrize(("debug", "ids"), [(False, {"sendonce.E008"}), (True, set())])

@@ -50,6 +50,14 @@ def test_the_mail_is_written_when_the_job_is_accepted(owner, path, status):
     }
 
 
+def test_how_its_reader_unsubscribes_is_kept_with_the_mail(owner, tunables):
+    tunables(public_url="https://mail.example.org")
+
+    assert owner.post("/jobs", templated(unsubscribe={"topic": "orders"})).status_code == 202
+
+    assert Job.objects.get().payload["unsubscribe"] == {"topic": "orders"}
+
+
 def test_what_was_written_does_not_change_with_the_template(owner):
     owner.post("/jobs", templated() | {"delay_seconds": 3600})
     owner.post("/templates/order/versions", {"subject": "Two", "text": "{{ name }}"})

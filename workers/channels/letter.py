@@ -12,15 +12,17 @@ from typing import Any
 from django.template.loader import get_template
 from msgspec import Struct
 
-from jobs import addresses, payloads, rules
+from jobs import addresses, payloads, rules, unsubscribing
 from jobs.addresses import Address
 from jobs.claims import Claim
 from jobs.emails import Attachment, EmailPayload, WelcomeEmailPayload
-from jobs.errors import Invalid
+from jobs.errors import Invalid, Transient
 from jobs.templated_emails import WrittenEmailPayload
+from jobs.unsubscribing import Reader, Unsubscribe
 from workers.channels import mime
 from workers.channels.mime import CRLF, Part
 
+ONE_CLICK = b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
 _NOT_IN_CORRELATION = re.compile(r"[^!-~]")
 _MAX_CORRELATION_CHARACTERS = 200
 
@@ -56,6 +58,7 @@ class _Draft(Struct, frozen=True, kw_only=True):
     html: str = ""
     headers: dict[str, str] = {}
     attachments: list[Attachment] = []
+    unsubscribe: Unsubscribe | None = None
 
 
 def write(claim: Claim) -> Letter:
@@ -63,7 +66,7 @@ def write(claim: Claim) -> Letter:
 
     The Message-ID depends on the job and the sender only, so that it is the same on every attempt.
     Raises Invalid when the payload cannot be read or written, ImproperlyConfigured when
-    DEFAULT_FROM_EMAIL is needed and is no address.
+    DEFAULT_FROM_EMAIL is needed and is no address, Transient when PUBLIC_URL is needed and is not set.
     """
     try:
         return _letter(_draft(claim), claim)
@@ -94,7 +97,9 @@ def _message_id(claim: Claim, draft: _Draft) -> str:
 
 def _letter(draft: _Draft, claim: Claim) -> Letter:
     recipients = [*draft.to, *draft.cc, *draft.bcc]
-    if not recipients:
+    # The envelope leaves out who is suppressed. To and Cc stay as the author wrote them (docs/suppressions.md).
+    envelope = dict.fromkeys(address.spec for address in recipients if address.spec not in claim.suppressed)
+    if not envelope:
         raise ValueError("it has no recipient.")
     message_id = _message_id(claim, draft)
     content = _content(draft)
@@ -102,7 +107,7 @@ def _letter(draft: _Draft, claim: Claim) -> Letter:
     return Letter(
         provider=claim.provider,
         mail_from=draft.sender.spec,
-        recipients=tuple(dict.fromkeys(address.spec for address in recipients)),
+        recipients=tuple(envelope),
         body=body,
         needs_smtputf8=any(address.needs_smtputf8 for address in [draft.sender, *draft.reply_to, *recipients]),
         eight_bit=not body.isascii(),
@@ -124,6 +129,7 @@ def _headers(draft: _Draft, claim: Claim, message_id: str) -> bytes:
         mime.unstructured("X-Job-ID", str(claim.job_id)),
         _correlation(claim.correlation_id),
         *(mime.unstructured(name, value.strip(" ")) for name, value in draft.headers.items()),
+        _unsubscribe(draft.unsubscribe, draft.to[0], claim) if draft.unsubscribe else b"",
         b"MIME-Version: 1.0\r\n",
     ]
     return b"".join(lines)
@@ -144,6 +150,16 @@ def _correlation(given: str) -> bytes:
     """The correlation id came from outside: only visible ASCII of it is repeated."""
     safe = _NOT_IN_CORRELATION.sub("", given or "")[:_MAX_CORRELATION_CHARACTERS]
     return mime.unstructured("X-Correlation-ID", safe) if safe else b""
+
+
+def _unsubscribe(wanted: Unsubscribe, address: Address, claim: Claim) -> bytes:
+    """RFC 8058: a link, and that one POST to it is enough."""
+    reader = Reader(claim.owner_id, address.spec, wanted.topic, claim.job_id)
+    try:
+        link = unsubscribing.link(reader)
+    except LookupError:
+        raise Transient("PUBLIC_URL is not set for this worker. Set it as for the API.", kind="public_url") from None
+    return mime.unstructured("List-Unsubscribe", f"<{link}>") + ONE_CLICK
 
 
 def _content(draft: _Draft) -> Part:
@@ -182,6 +198,7 @@ def _draft_of_email(payload: EmailPayload) -> _Draft:
         html=payload.html or "",
         headers=payload.headers,
         attachments=payload.attachments,
+        unsubscribe=payload.unsubscribe,
     )
 
 

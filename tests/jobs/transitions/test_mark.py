@@ -115,7 +115,7 @@ def test_a_refusal_is_not_passed_on_once_the_job_was_declared_dead():
 
     with nothing_moves(claim):
         assert transitions.pass_on([settlement(claim, Outcome.TRANSIENT)]) == set()
-    assert facts(claim).history == [], "it is settled, and history has it then"
+    assert facts(claim).history == ["unknown"], "it is settled, and history has it then"
 
 
 def test_each_provider_has_a_line_of_history_however_often_it_is_written():
