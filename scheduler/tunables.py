@@ -29,7 +29,15 @@ def tunables(env: Environment, *, debug: bool, secret_key: str) -> dict[str, Any
             help="alias=URL list; the first is the default. Schemes: smtp:// (STARTTLS when offered), "
             "smtp+tls:// (STARTTLS required), smtps:// (TLS from the first byte). "
             "User and password URL-encoded; ?ca=/path/ca.pem trusts a private authority, ?connections=20 is the most that one "
-            "worker process opens at once (64).",
+            "worker process opens at once (64). Or an email service over HTTP: anymail+postmark://?server_token=TOKEN "
+            "(docs/providers.md).",
+        ),
+        "type_providers": env.pairs(
+            "TYPE_PROVIDERS",
+            [],
+            example="welcome_email=pm",
+            help="type=alias list: the provider of emails of this type that name none. Looked at when they are sent. "
+            "Not listed: the first of EMAIL_PROVIDERS.",
         ),
         "evidence_sources": env.pairs(
             "EVIDENCE_SOURCES",

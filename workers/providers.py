@@ -5,7 +5,7 @@
     smtps://host[:465]      TLS from the first byte, certificate verified
 
 User and password are percent-encoded; `?ca=/path/ca.pem` trusts a private authority, `?connections=20` is the most
-that one worker process opens at once (64).
+that one worker process opens at once (64). Or of services that are reached over HTTP (workers/esp_endpoint.py).
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from jobs.conf import tunables
+from workers import esp_endpoint
+from workers.esp_endpoint import EspEndpoint
 
 Security = Literal["opportunistic", "starttls", "tls"]
 
@@ -77,7 +79,7 @@ class Endpoint:
             raise _wrong(self.alias, f"cannot read the CA file {self.ca_file!r}; ?ca= names a PEM file.") from error
 
 
-def endpoints(urls: Mapping[str, str] | None = None) -> dict[str, Endpoint]:
+def endpoints(urls: Mapping[str, str] | None = None) -> dict[str, Endpoint | EspEndpoint]:
     """Every provider by alias, the default one first. Raises ImproperlyConfigured with the remedy."""
     urls = tunables().email_providers if urls is None else urls
     if not urls:
@@ -85,16 +87,19 @@ def endpoints(urls: Mapping[str, str] | None = None) -> dict[str, Endpoint]:
     return {alias: parse(alias, url) for alias, url in urls.items()}
 
 
-def parse(alias: str, url: str) -> Endpoint:
+def parse(alias: str, url: str) -> Endpoint | EspEndpoint:
     """The endpoint behind one alias=URL. Raises ImproperlyConfigured; no message shows the URL."""
     if not _ALIAS.fullmatch(alias):
         # Not shown: where the alias was forgotten, this is a piece of the URL.
         raise ImproperlyConfigured(
             f"EMAIL_PROVIDERS: an alias is up to 63 letters, digits, '.', '_' and '-', with = behind it. {_EXAMPLE}"
         )
+    if esp_endpoint.is_esp(url):
+        return esp_endpoint.parse(alias, url, connections=CONNECTIONS, most_connections=MOST_CONNECTIONS)
     parts = _split(alias, url)
     if parts.scheme not in SCHEMES:
-        raise _wrong(alias, f"the URL must start with {', '.join(f'{name}://' for name in SCHEMES)}. {_EXAMPLE}")
+        known = ", ".join(f"{name}://" for name in SCHEMES)
+        raise _wrong(alias, f"the URL must start with {known} or anymail+SERVICE://. {_EXAMPLE}")
     security, default_port = SCHEMES[parts.scheme]
     host, port = _host_and_port(alias, parts)
     username, password = _credentials(alias, parts)

@@ -15,6 +15,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from jobs import addresses, emails, payloads
 from jobs.claims import Claim
@@ -84,7 +85,7 @@ def content(part) -> str:
 def test_a_plain_email_is_exactly_these_lines():
     written = write(to="Ann Smith <ann@EXAMPLE.org>", headers={"X-Campaign": "spring"}, provider="main", attempt=5)
 
-    assert written == letter.Letter(
+    assert replace(written, origin=None) == letter.Letter(
         provider="main",
         mail_from="no-reply@sendonce.example",
         recipients=("ann@example.org",),

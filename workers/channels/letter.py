@@ -41,6 +41,14 @@ class Letter(Struct, frozen=True, kw_only=True):
     eight_bit: bool
     message_id: str
     is_last_attempt: bool
+    origin: Origin | None = None  # for those who do not take bytes
+
+
+class Origin(Struct, frozen=True, kw_only=True):
+    """What a letter was written from."""
+
+    draft: _Draft
+    claim: Claim
 
 
 class _Draft(Struct, frozen=True, kw_only=True):
@@ -108,6 +116,7 @@ def _letter(draft: _Draft, claim: Claim) -> Letter:
         eight_bit=not body.isascii(),
         message_id=message_id,
         is_last_attempt=claim.is_last_attempt,
+        origin=Origin(draft=draft, claim=claim),
     )
 
 
@@ -141,9 +150,13 @@ def _date(at: datetime) -> bytes:
 
 
 def _correlation(given: str) -> bytes:
-    """The correlation id came from outside: only visible ASCII of it is repeated."""
-    safe = _NOT_IN_CORRELATION.sub("", given or "")[:_MAX_CORRELATION_CHARACTERS]
+    safe = correlation_in_header(given)
     return mime.unstructured("X-Correlation-ID", safe) if safe else b""
+
+
+def correlation_in_header(given: str) -> str:
+    """The correlation id came from outside: only visible ASCII of it is repeated."""
+    return _NOT_IN_CORRELATION.sub("", given or "")[:_MAX_CORRELATION_CHARACTERS]
 
 
 def _content(draft: _Draft) -> Part:
