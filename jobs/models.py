@@ -24,6 +24,7 @@ from jobs.states import (
     Status,
     WorkerState,
 )
+from jobs.suppression_table import Suppression as Suppression
 from jobs.template_models import Template as Template
 from jobs.template_models import TemplateVersion as TemplateVersion
 

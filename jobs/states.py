@@ -55,6 +55,16 @@ class Reason(StrEnum):
     INVALID = "invalid"
     UNKNOWN = "unknown"
     DROPPED = "dropped"  # waited beside an unknown that a person dropped
+    SUPPRESSED = "suppressed"  # all its recipients are on the suppression list
+
+
+class SuppressionReason(StrEnum):
+    """Why an address gets no more mail."""
+
+    MANUAL = "manual"  # its owner, or an operator, put it there
+    HARD_BOUNCE = "hard_bounce"
+    COMPLAINT = "complaint"
+    UNSUBSCRIBE = "unsubscribe"  # whoever reads its mail asked for it
 
 
 class Outcome(StrEnum):
@@ -66,6 +76,7 @@ class Outcome(StrEnum):
     INVALID = "invalid"
     UNKNOWN = "unknown"
     LOST = "lost"  # its worker died before the mark
+    SUPPRESSED = "suppressed"  # nobody was left to send to
 
 
 class Resolution(StrEnum):

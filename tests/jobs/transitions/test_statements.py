@@ -56,7 +56,7 @@ ROWS = 20_000
 KEYS = {
     *("jobs_batch_pkey", "destination_name"),
     *("jobs_job_pkey", "jobs_delivery_pkey", "jobs_deadletter_pkey", "deadletter_once_per_episode"),
-    "jobs_schedule_pkey",
+    *("jobs_schedule_pkey", "suppression_once"),
 }
 BY_KEY = {  # the hot path, and people: rows are named, and found by their name
     *("insert_jobs", "claim", "gate", "gate_standing", "duplicate", "hold", "put_back_jobs", "release_claimed"),
@@ -67,6 +67,7 @@ BY_KEY = {  # the hot path, and people: rows are named, and found by their name
     *("lock_jobs_of_dead_letters", "look_at_dead_letters", "requeue_jobs", "override_jobs"),
     *("decide_deliveries", "decide_jobs", "resolve_dead_letters", "note_evidence"),
     *("insert_schedule", "advance_schedule", "batch_told", "pause_schedule", "resume_schedule", "now"),
+    *("insert_suppressions", "suppressed_recipients", "suppress_jobs"),
 }
 BY_INDEX = {  # found by state: each by the index that was made for it
     "cancel": {"job_of_owner"},
