@@ -32,5 +32,11 @@ INQUIRIES = Counter(
     ["source", "answer"],
 )
 
+EMAIL_EVENTS = Counter(
+    "email_events_total",
+    "What email services have told of mails, by kind; `unmatched`: of none of our jobs.",
+    ["kind"],
+)
+
 for tier in ("l1", "l2"):
     DUPLICATES.labels(tier=tier)  # told as 0 before the first one

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q, Value
 from django.utils.translation import gettext_lazy as _
 
+from jobs.event_table import Event as Event
 from jobs.schedule_table import Schedule as Schedule
 from jobs.states import (
     FINAL,

@@ -208,6 +208,12 @@ DEFAULT_FROM_EMAIL = env.text(
 
 SENDONCE: dict[str, Any] = tunables(env, debug=DEBUG, secret_key=SECRET_KEY)
 
+# What anymail reads when services tell of mails; what it sends with is said by EMAIL_PROVIDERS alone.
+ANYMAIL: dict[str, Any] = {
+    **{name.upper(): key for name, key in SENDONCE["event_keys"].items()},
+    "WEBHOOK_SECRET": list(SENDONCE["event_secrets"]),
+}
+
 # ── Logs ──────────────────────────────────────────────────────────────────────────────────────
 
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO", help="DEBUG, INFO, WARNING or ERROR.")

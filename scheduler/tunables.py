@@ -46,6 +46,21 @@ def tunables(env: Environment, *, debug: bool, secret_key: str) -> dict[str, Any
             help="alias=URL list: where a provider of EMAIL_PROVIDERS can be asked whether it has a message (docs/unknowns.md). "
             "mailgun+https://api:KEY@api.mailgun.net/v3/DOMAIN, inbox+smtp://host:port (the local inbox).",
         ),
+        "event_secrets": tuple(
+            env.names(
+                "EVENT_SECRETS",
+                [],
+                help="name:secret list. Email services may tell at https://name:secret@HOST/events/SERVICE what became of "
+                "mails (docs/providers.md); any of these opens. Without one there is no such address.",
+            )
+        ),
+        "event_keys": env.pairs(
+            "EVENT_KEYS",
+            [],
+            example="MAILGUN_WEBHOOK_SIGNING_KEY=KEY",
+            help="NAME=key list for services that sign what they tell, by the names of anymail's settings: "
+            "MAILGUN_WEBHOOK_SIGNING_KEY=KEY.",
+        ),
         "on_unknown": env.pairs(
             "ON_UNKNOWN",
             [],

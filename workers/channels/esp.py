@@ -124,7 +124,7 @@ class EspLine:
 
         limit = self._desk.limit_seconds
         departure = Departure(until=time.monotonic() + limit)
-        self._under_way = under_way = Future()
+        self._under_way = under_way = Future[MailReceipt]()
         threading.Thread(target=self._run, args=(under_way, departure), name="esp", daemon=True).start()
         answer = asyncio.wrap_future(under_way)
         answer.add_done_callback(_heard)

@@ -8,9 +8,8 @@ from django.core.mail.message import EmailAttachment
 from jobs import rules
 from jobs.addresses import Address
 from jobs.emails import Attachment
+from jobs.events import JOB_IN_METADATA
 from workers.channels.letter import Letter, correlation_in_header
-
-JOB_IN_METADATA = "job_id"  # comes back with each event (jobs/events.py)
 
 
 def write(letter: Letter, *, metadata: bool, tags: bool) -> EmailMultiAlternatives:
