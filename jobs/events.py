@@ -84,7 +84,7 @@ def record(news: Sequence[News]) -> Tally:
     """Write down what is new, and suppress whom it suppresses. Of the rest it is only counted."""
     tally, told = _write(news)
     for kind in told:
-        EMAIL_EVENTS.labels(kind=kind).inc()
+        EMAIL_EVENTS.labels(kind=kind.value).inc()
     EMAIL_EVENTS.labels(kind=UNMATCHED).inc(tally.unmatched)
     return tally
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Histogram
 
+from jobs.states import EventKind
+
 JOBS_PROCESSED = Counter(
     "jobs_processed_total", "Jobs that a worker settled, by the status they reached.", ["status", "type"]
 )
@@ -40,3 +42,5 @@ EMAIL_EVENTS = Counter(
 
 for tier in ("l1", "l2"):
     DUPLICATES.labels(tier=tier)  # told as 0 before the first one
+for kind in (*EventKind, "unmatched"):
+    EMAIL_EVENTS.labels(kind=kind)

@@ -82,6 +82,7 @@ BY_INDEX = {  # found by state: each by the index that was made for it
     "bury_held": {"job_unknown"},
     "policy_due": {"job_unknown"},
     "claim_inquiries": {"deadletter_open"},
+    "witnessed_unknowns": {"deadletter_open", "attempt_of_job", "event_once"},
     "open_dead_letters": {"deadletter_open"},
     "lock_held_by_silent": {"job_running"},
     "lock_own_unknown": {"job_running"},
