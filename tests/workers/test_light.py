@@ -7,13 +7,24 @@ import sys
 
 from tests.journeys.platform import ROOT
 
-HEAVY = ["apprise", "cryptography.fernet", "httpcore", "liquid", "lxml", "pebble", "requests", "rest_framework"]
+HEAVY = [
+    "anymail",
+    "apprise",
+    "cryptography.fernet",
+    "httpcore",
+    "liquid",
+    "lxml",
+    "pebble",
+    "requests",
+    "rest_framework",
+]
 LOADED = f"""
 import sys
 sys.argv = ["manage.py", "run_worker"]
 import django
 django.setup()
 import workers.worker, workers.channels.registry
+workers.channels.registry.channels()
 print(*[name for name in {HEAVY} if name in sys.modules])
 """
 
