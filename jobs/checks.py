@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
+from django.http.request import validate_host
 
 from jobs import addresses, redis_client, types
 from jobs.conf import Tunables, tunables
@@ -37,6 +39,7 @@ POSITIVE = (
 SHORTEST_HS256_KEY = 32  # bytes: RFC 7518 §3.2
 RFC_DOT_SECONDS = 600  # RFC 5321 §4.5.3.2.6
 SHORTEST_EVENT_SECRET = 16  # characters
+LONGEST_PUBLIC_URL = 200  # characters: with the token, the link has to fit on a line of a mail (998)
 SHORTEST_LEASE_SECONDS = 5  # a worker's threads tick once a second, and it falls silent after half a lease without
 
 
@@ -54,6 +57,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         *_events(conf),
         *_unknowns(conf),
         *_senders(conf),
+        *_public_url(conf),
         *_keys(),
         *_hosts(),
     ]
@@ -176,6 +180,35 @@ def _senders(conf: Tunables) -> Iterator[CheckMessage]:
         addresses.permitted_senders(conf.allowed_senders)
     except ImproperlyConfigured as error:
         yield _error("E010", str(error), "Without a valid sender no email can be written.")
+
+
+def _public_url(conf: Tunables) -> Iterator[CheckMessage]:
+    """RFC 8058 §3.1 wants https; http is for trying it out."""
+    if not conf.public_url:
+        return
+    try:
+        url = urlsplit(conf.public_url)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        url, host = urlsplit(""), None
+    is_secure = url.scheme == "https" or (url.scheme == "http" and settings.DEBUG)
+    if not host or not is_secure or url.query or url.fragment or url.username or not _is_one_word(conf.public_url):
+        yield _error(
+            "E014",
+            "PUBLIC_URL is not an https:// address without user, query and fragment: mail programs would not use the "
+            "links to unsubscribe.",
+            "Set it to the address under which readers of your mails reach this API: https://mail.example.org",
+        )
+    elif not validate_host(host, settings.ALLOWED_HOSTS):
+        yield _warning(
+            "W005",
+            f"The host of PUBLIC_URL, {host}, is not one of ALLOWED_HOSTS: links to unsubscribe would be answered 400.",
+            "Add it, unless something in front of the API puts another host in its place.",
+        )
+
+
+def _is_one_word(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text and len(text) <= LONGEST_PUBLIC_URL
 
 
 def _keys() -> Iterator[CheckMessage]:

@@ -41,6 +41,8 @@ class Claim(Struct, frozen=True):
     claimed_at: datetime  # by PostgreSQL's clock, which is the only one that counts
     deaths: int = 0  # workers that died while this job may have been what killed them
     destination: SealedDestination | None = None  # as it is now, if the job names one that is there
+    owner_id: int = 0
+    suppressed: tuple[str, ...] = ()  # recipients that get nothing: they are on the suppression list
 
     @property
     def is_last_attempt(self) -> bool:

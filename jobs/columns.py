@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +30,7 @@ def as_claim(row: Any) -> Claim:
         correlation_id=row.correlation_id,
         claimed_at=row.claimed_at,
         deaths=row.deaths,
+        owner_id=row.owner_id,
     )
 
 
@@ -56,7 +57,7 @@ def both_keys(claims: Iterable[Claim]) -> dict[str, list[Any]]:
     return job_keys(claims) | {"hashes": Hashes(c.dedupe_hash for c in claims)}
 
 
-def tokens_from(statement: str, keys: dict[str, list[Any]]) -> set[int]:
+def tokens_from(statement: str, keys: Mapping[str, Any]) -> set[int]:
     """The tokens that a guarded statement moved; asks nobody when there is nothing to ask."""
     return {row.claim for row in run(statement, **keys)} if keys["claims"] else set()
 

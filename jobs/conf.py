@@ -27,6 +27,7 @@ class Tunables:
     allowed_senders: tuple[str, ...]  # addresses or @domains that `from` may name
     sealing_keys: tuple[str, ...]  # secrets; the first encrypts, all decrypt
     reachable_networks: tuple[IPv4Network | IPv6Network, ...]  # beside the public ones
+    public_url: str  # https://…, under which readers of mails reach the API; empty: not at all
     signup_open: bool
     demo_services: tuple[str, ...]  # URLs of the two that the demo's types ask
     inbox_dir: Path | None  # where the local inbox keeps what it received

@@ -8,8 +8,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from jobs import addresses, rules
+from jobs import addresses, rules, unsubscribing
 from jobs.rules import Problem
+from jobs.unsubscribing import Unsubscribe
 
 MAX_WELCOME_NAME_CHARACTERS = 200
 
@@ -44,7 +45,7 @@ class Attachment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
 Headers = Annotated[
     dict[str, str],
     Meta(
-        description="Further headers, such as List-Unsubscribe. Those that the platform writes are refused.",
+        description="Further headers, such as X-Campaign. Those that the platform writes are refused.",
         extra_json_schema={"maxProperties": rules.MAX_HEADERS},
     ),
 ]
@@ -55,7 +56,7 @@ Attachments = Annotated[
 
 
 class Addressed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """To whom an email goes, and from whom. An address is bare or has a name: `Ann Smith <ann@example.org>`."""
+    """To whom an email goes, from whom, and how that ends. An address is bare or has a name: `Ann <a@example.org>`."""
 
     to: Annotated[
         str | list[str],
@@ -68,6 +69,10 @@ class Addressed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
         str | None,
         Meta(description="Sender; must be allowed by the installation. Without it the default sender is used."),
     ] = msgspec.field(name="from", default=None)
+    unsubscribe: Annotated[
+        Unsubscribe | None,
+        Meta(description="How its reader ends such mail: List-Unsubscribe, with one click. For one recipient."),
+    ] = None
 
 
 class EmailPayload(Addressed, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -131,6 +136,7 @@ def email_rules(payload: EmailPayload, at: str) -> Iterator[Problem]:
     yield from address_rules(payload, at)
     yield from content_rules(payload, at)
     yield from parcel_rules(payload.headers, payload.attachments, at)
+    yield from unsubscribe_rules(payload, payload.headers, at)
 
 
 def address_rules(payload: Addressed, at: str) -> Iterator[Problem]:
@@ -152,6 +158,12 @@ def parcel_rules(headers: dict[str, str], attachments: list[Attachment], at: str
     """What travels along."""
     yield from rules.headers(f"{at}.headers", headers)
     yield from _attachment_rules(f"{at}.attachments", attachments)
+
+
+def unsubscribe_rules(payload: Addressed, headers: dict[str, str], at: str) -> Iterator[Problem]:
+    """How its reader ends such mail."""
+    count = sum(len(addresses.as_list(field)) for field in _recipient_fields(payload))
+    yield from unsubscribing.rules(payload.unsubscribe, at, recipients=count, headers=headers)
 
 
 def _recipient_rules(payload: Addressed, at: str) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Histogram
 
-from jobs.states import EventKind
+from jobs.states import EventKind, SuppressionReason
 
 JOBS_PROCESSED = Counter(
     "jobs_processed_total", "Jobs that a worker settled, by the status they reached.", ["status", "type"]
@@ -21,6 +21,9 @@ JOB_RETRIES = Histogram(
     "job_retry_attempts", "Attempts that a job took until it was settled for good.", buckets=(1, 2, 3, 4, 5, 10, 20)
 )
 DUPLICATES = Counter("duplicates_suppressed_total", "Jobs completed without sending, by the tier that knew.", ["tier"])
+SUPPRESSED = Counter(
+    "suppressed_total", "Recipients left out because they are on the suppression list, by why they are.", ["reason"]
+)
 SEND_UNKNOWN = Counter("send_unknown_total", "Deliveries whose outcome nobody can know.")
 LEASE_TIMEOUTS = Counter("lease_timeouts_total", "Jobs taken back from workers that fell silent.")
 SCHEDULE_RUNS = Counter("schedule_runs_total", "Jobs that schedules have made.")
@@ -44,3 +47,5 @@ for tier in ("l1", "l2"):
     DUPLICATES.labels(tier=tier)  # told as 0 before the first one
 for kind in (*EventKind, "unmatched"):
     EMAIL_EVENTS.labels(kind=kind)
+for reason in SuppressionReason:
+    SUPPRESSED.labels(reason=reason.value)

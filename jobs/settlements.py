@@ -12,7 +12,12 @@ from jobs.states import Outcome, Reason, Resolution
 
 LONGEST_DETAIL = 500
 GONE = "gone"  # the kind of an error whose receiver wants no more, ever (HTTP 410): its destination is disabled
-REFUSALS = frozenset({Outcome.TRANSIENT, Outcome.PERMANENT, Outcome.INVALID})
+REFUSALS = frozenset({Outcome.TRANSIENT, Outcome.PERMANENT, Outcome.INVALID, Outcome.SUPPRESSED})
+REASONS = {
+    Outcome.PERMANENT: Reason.PERMANENT,
+    Outcome.INVALID: Reason.INVALID,
+    Outcome.SUPPRESSED: Reason.SUPPRESSED,
+}
 
 
 class Settlement(Struct, frozen=True):
@@ -42,8 +47,7 @@ class Settlement(Struct, frozen=True):
 
     @property
     def reason(self) -> Reason:
-        reasons = {Outcome.PERMANENT: Reason.PERMANENT, Outcome.INVALID: Reason.INVALID}
-        return reasons.get(self.outcome, Reason.EXHAUSTED)
+        return REASONS.get(self.outcome, Reason.EXHAUSTED)
 
     @property
     def error(self) -> dict[str, Any]:

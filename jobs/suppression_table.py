@@ -14,7 +14,8 @@ class Suppression(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
-    address = models.TextField()  # in the form in which they are compared, see jobs/suppressions.py
+    # In the form in which addresses are compared (jobs/suppressions.py), and by the collation that makes it.
+    address = models.TextField(db_collation="C")
     topic = models.TextField(db_default="")  # "": everything
     reason = models.TextField(choices=[(word.value, word.value.replace("_", " ")) for word in SuppressionReason])
     detail = models.TextField(db_default="")  # where that is known from
@@ -30,7 +31,8 @@ class Suppression(models.Model):
                 condition=Q(reason__in=[word.value for word in SuppressionReason]), name="%(class)s_reason_known"
             ),
         )
-        indexes = (models.Index(fields=("owner", "-id"), name="suppression_of_owner"),)
+        # For lists, which name the condition. It is true of all, and keeps the gate from taking this index for its own.
+        indexes = (models.Index(fields=("owner", "-id"), condition=Q(id__gt=0), name="suppression_of_owner"),)
 
     def __str__(self) -> str:
         return f"{self.address} ({self.topic or 'everything'})"

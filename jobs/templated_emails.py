@@ -62,3 +62,4 @@ def templated_rules(payload: TemplatedEmailPayload, at: str) -> Iterator[Problem
         yield f"{at}.version", "is no version. They are counted from 1; without one the newest is used."
     yield from rules.levels(f"{at}.variables", payload.variables)
     yield from emails.parcel_rules(payload.headers, payload.attachments, at)
+    yield from emails.unsubscribe_rules(payload, payload.headers, at)

@@ -24,12 +24,16 @@ from jobs.states import DeliveryState, Lane, Outcome, Reason, Resolution, Status
 
 
 class Standing(NamedTuple):
-    """The gate's answer: tokens by what becomes of them. A token in none of them is not ours any more."""
+    """The gate's answer: tokens by what becomes of them. A token in none of them is not ours any more.
+
+    `suppressed` are those with recipients on the suppression list: omissions.py decides.
+    """
 
     admitted: set[int]
     duplicates: set[int]
     held: set[int]
     put_back: set[int]
+    suppressed: set[int]
 
 
 # ── One trip: claim, gate, mark, settle ───────────────────────────────────────────────────────
@@ -64,9 +68,9 @@ def pass_gate(claims: Sequence[Claim], *, said_sent: Collection[int] = (), wait_
     admitted = _let_in(asking)
     outside = [c for c in asking if c.token not in admitted]
     if not outside:
-        return Standing(admitted, duplicates, set(), set())
-    also_duplicates, held, put_back = _turn_away(outside, wait_seconds=wait_seconds)
-    return Standing(admitted, duplicates | also_duplicates, held, put_back)
+        return Standing(admitted, duplicates, set(), set(), set())
+    turned_away = _turn_away(outside, wait_seconds=wait_seconds)
+    return turned_away._replace(admitted=admitted, duplicates=duplicates | turned_away.duplicates)
 
 
 @single_statement
@@ -76,17 +80,20 @@ def _settle_duplicates(claims: Sequence[Claim]) -> set[int]:
 
 @single_statement
 def _let_in(claims: Sequence[Claim]) -> set[int]:
-    return tokens_from("gate", job_keys(claims))
+    return tokens_from("gate", job_keys(claims) | {"partly": False})
 
 
 @move
-def _turn_away(claims: Sequence[Claim], *, wait_seconds: float) -> tuple[set[int], set[int], set[int]]:
-    """Duplicates, held and put back, by what stands in the gate now: it may have changed since they were refused."""
+def _turn_away(claims: Sequence[Claim], *, wait_seconds: float) -> Standing:
+    """By what stands in the gate now: it may have changed since they were refused."""
     standing = {row.claim: row.state for row in run("gate_standing", **job_keys(claims))}
     duplicates = tokens_from("duplicate", job_keys(c for c in claims if standing.get(c.token) == DeliveryState.SENT))
     held = tokens_from("hold", job_keys(c for c in claims if standing.get(c.token) in CLOSED_TO_OTHERS))
-    rest = [c for c in claims if c.token in standing and c.token not in duplicates | held]
-    return duplicates, held, _put_back_jobs(rest, wait_seconds=wait_seconds)
+    free = [c for c in claims if standing.get(c.token, DeliveryState.RELEASED) == DeliveryState.RELEASED]
+    suppressed = tokens_from("suppressed_recipients", job_keys(free))
+    rest = [c for c in claims if c.token in standing and c.token not in duplicates | held | suppressed]
+    put_back = _put_back_jobs(rest, wait_seconds=wait_seconds)
+    return Standing(set(), duplicates, held, put_back, suppressed)
 
 
 CLOSED_TO_OTHERS = frozenset({DeliveryState.UNKNOWN, DeliveryState.DROPPED})

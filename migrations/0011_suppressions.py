@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
             name="Suppression",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("address", models.TextField()),
+                ("address", models.TextField(db_collation="C")),
                 ("topic", models.TextField(db_default="")),
                 (
                     "reason",
@@ -44,7 +44,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-id",),
-                "indexes": [models.Index(fields=["owner", "-id"], name="suppression_of_owner")],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("id__gt", 0)), fields=["owner", "-id"], name="suppression_of_owner"
+                    )
+                ],
                 "constraints": [
                     models.UniqueConstraint(fields=("owner", "address", "topic"), name="suppression_once"),
                     models.CheckConstraint(

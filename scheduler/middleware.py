@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 HEADER = "X-Correlation-ID"
 _IN_META = "HTTP_X_CORRELATION_ID"  # `request.headers` would put all of META into order first
+SECRETIVE = ("/suppressions/", "/unsubscribe/")
 PAGES = ("/admin", "/docs", "/inbox", "/static")
 _ACCEPTABLE = re.compile(r"[ -~]{1,128}")  # printable ASCII: it also goes into a mail's headers
 
@@ -26,7 +27,7 @@ _ACCEPTABLE = re.compile(r"[ -~]{1,128}")  # printable ASCII: it also goes into 
 class CorrelationMiddleware:
     """Takes or makes the correlation id, binds it, echoes it, and logs the request once.
 
-    Never logged: query strings, bodies and headers; they carry addresses and tokens.
+    Never logged: query strings, bodies and headers, nor the ends of some paths; they carry addresses and tokens.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -52,11 +53,16 @@ class CorrelationMiddleware:
         log.info(
             "request_finished",
             method=request.method,
-            path=request.path,
+            path=_shown(request.path),
             status=response.status_code,
             ms=round((perf_counter() - started) * 1000, 1),
         )
         return response
+
+
+def _shown(path: str) -> str:
+    """Addresses in which somebody's address or token stands are cut before it."""
+    return next((f"{start}…" for start in SECRETIVE if path.startswith(start)), path)
 
 
 def _given(request: HttpRequest) -> str | None:

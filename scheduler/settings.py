@@ -36,6 +36,12 @@ if not SECRET_KEY:
         )
     SECRET_KEY = "only-for-development-never-in-production-0000000000"
 
+SECRET_KEY_FALLBACKS = env.names(
+    "SECRET_KEY_FALLBACKS",
+    [],
+    help="Earlier SECRET_KEYs: what they have signed, such as the links to unsubscribe in mails that were sent, stays good.",
+)
+
 ALLOWED_HOSTS = env.names(
     "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"], help="Host names that the API answers to."
 )

@@ -87,6 +87,12 @@ def tunables(env: Environment, *, debug: bool, secret_key: str) -> dict[str, Any
             help="Networks (10.1.0.0/16) that webhooks and notifications may reach although they are private, link-local or "
             "this machine's own. Others of that kind are refused.",
         ),
+        "public_url": env.text(
+            "PUBLIC_URL",
+            "",
+            help="https:// address under which readers of mails reach the API (https://mail.example.org). Mails that offer a link "
+            "to unsubscribe need it, at the API and at the workers.",
+        ),
         "signup_open": env.flag("SIGNUP_OPEN", False, help="Whether anyone may POST /signup."),
         "demo_services": tuple(
             env.names(

@@ -6,17 +6,19 @@ from collections.abc import Sequence
 
 import structlog
 
-from jobs import queue, transitions
+from jobs import omissions, queue, transitions
 from jobs.claims import Claim
 from jobs.conf import tunables
-from jobs.metrics import DUPLICATES, JOBS_PROCESSED
+from jobs.metrics import DUPLICATES, JOBS_PROCESSED, SUPPRESSED
 from jobs.states import Status
+from workers import reports
 
 log = structlog.get_logger(__name__)
 
 
 def admit(claims: Sequence[Claim]) -> list[Claim]:
-    """The claims that may send; the others have been settled, held or put back.
+    """The claims that may send, those with suppressed recipients to the others; the rest has been settled, held or put
+    back.
 
     Raises django.db's errors when PostgreSQL is away: then nothing is sent (I6).
     """
@@ -29,7 +31,22 @@ def admit(claims: Sequence[Claim]) -> list[Claim]:
         log.info("job_held", about=by_token[token])
     for token in standing.put_back:
         log.info("job_put_back", about=by_token[token])
-    return [by_token[token] for token in standing.admitted]
+    admitted = [by_token[token] for token in standing.admitted]
+    if standing.suppressed:
+        admitted += _leave_out([by_token[token] for token in standing.suppressed])
+    return admitted
+
+
+def _leave_out(claims: Sequence[Claim]) -> list[Claim]:
+    """Those that may send to the others of their recipients."""
+    found = omissions.leave_out(claims, wait_seconds=tunables().put_back_seconds)
+    for omitted in found.omitted:
+        SUPPRESSED.labels(reason=omitted.reason.value).inc()
+    for claim in found.admitted:
+        log.info("recipients_left_out", left_out=len(claim.suppressed), about=claim)
+    for ending, status in found.ended:
+        reports.settled(ending, status)
+    return found.admitted
 
 
 def _tell_duplicate(claim: Claim, *, tier: str) -> None:

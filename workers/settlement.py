@@ -25,7 +25,7 @@ def of_receipt(claim: Claim, receipt: Receipt, *, worker: UUID, marked: bool, to
         code=receipt.code,
         detail=clean(receipt.detail),
         took_seconds=took_seconds,
-        result=receipt.result,
+        result=receipt.result | ({"suppressed": list(claim.suppressed)} if claim.suppressed else {}),
     )
 
 

@@ -16,6 +16,7 @@ from jobs.api import (
     schedule_shapes,
     selections,
     shapes,
+    suppression_shapes,
     template_shapes,
 )
 from jobs.api.schema import OPTIONAL_BODY
@@ -47,6 +48,10 @@ ANSWERS = (
     destinations.NewDestination,
     destinations.Destination,
     destinations.DestinationList,
+    suppression_shapes.NewSuppressions,
+    suppression_shapes.AddedSuppressions,
+    suppression_shapes.Suppression,
+    suppression_shapes.SuppressionPage,
     template_shapes.NewTemplate,
     template_shapes.NewVersion,
     template_shapes.PreviewRequest,

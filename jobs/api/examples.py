@@ -92,6 +92,13 @@ DESTINATIONS: dict[str, Any] = {
     "webhook": {"kind": "webhook", "url": "https://hooks.example.org/orders"},
     "notification": {"kind": "notification", "url": "tgram://123456789:AbCdEf/12315544"},
 }
+SUPPRESSIONS: dict[str, Any] = {
+    "no more mail at all": {
+        "addresses": ["ann@example.org", "bob@example.org"],
+        "detail": "They asked us to, ticket 4711.",
+    },
+    "no more of one topic": {"addresses": ["cid@example.org"], "topic": "newsletter", "reason": "unsubscribe"},
+}
 SHIPPED: dict[str, Any] = {
     "subject": "Order {{ order.id }} is on its way",
     "html": "<p>Dear {{ name }},</p><ul>{% for line in order.lines %}<li>{{ line.count }} × {{ line.title }}</li>"

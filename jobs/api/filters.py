@@ -8,9 +8,10 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from jobs import addresses, types
+from jobs import addresses, suppressions, types
 from jobs.errors import InvalidRequest
-from jobs.states import Reason, Status
+from jobs.states import Reason, Status, SuppressionReason
+from jobs.unsubscribing import TOPIC_REMEDY, is_topic
 
 CLOCK_SKEW = timedelta(hours=2)  # ids carry the API's clock, which may be wrong; created_at has PostgreSQL's
 EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)  # no id is older
@@ -28,6 +29,17 @@ def job_lookups(params: Mapping[str, str]) -> dict[str, Any]:
 def schedule_lookups(params: Mapping[str, str]) -> dict[str, Any]:
     """Django lookups for `type` and `paused`. Raises InvalidRequest."""
     return _read(params, {"type": _type, "paused": _paused})
+
+
+def suppression_lookups(params: Mapping[str, str]) -> dict[str, Any]:
+    """Django lookups for `address`, `reason` and `topic`. Raises InvalidRequest."""
+    return _read(params, {"address": _compared, "reason": _suppression_reason, "topic": _topic})
+
+
+def topic_of(params: Mapping[str, str]) -> str:
+    """The `topic` of a call that takes no other parameter; "" without one. Raises InvalidRequest."""
+    topic: str = _read(params, {"topic": _topic}).get("topic", "")
+    return topic
 
 
 def dead_letter_lookups(params: Mapping[str, str]) -> dict[str, Any]:
@@ -93,6 +105,23 @@ def _recipient(text: str) -> dict[str, Any]:
         return {"recipients__contains": [addresses.parse(text).spec]}
     except ValueError:
         raise ValueError("One email address, for example ann@example.org.") from None
+
+
+def _compared(text: str) -> dict[str, Any]:
+    try:
+        return {"address": suppressions.compared(text)}
+    except ValueError:
+        raise ValueError("One email address, for example ann@example.org.") from None
+
+
+def _suppression_reason(text: str) -> dict[str, Any]:
+    return {"reason": _one_of(SuppressionReason, text)}
+
+
+def _topic(text: str) -> dict[str, Any]:
+    if not is_topic(text):
+        raise ValueError(TOPIC_REMEDY)
+    return {"topic": text}
 
 
 def _since(text: str) -> dict[str, Any]:

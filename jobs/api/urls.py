@@ -13,7 +13,9 @@ from jobs.api import (
     events,
     jobs,
     schedules,
+    suppressions,
     templates,
+    unsubscribe,
     workers,
 )
 
@@ -43,6 +45,9 @@ urlpatterns = [
     path("schedules/<uuid:id>", schedules.ScheduleView.as_view(), name="schedule"),
     path("schedules/<uuid:id>/pause", schedules.PauseScheduleView.as_view(), name="pause_schedule"),
     path("schedules/<uuid:id>/resume", schedules.ResumeScheduleView.as_view(), name="resume_schedule"),
+    path("suppressions", suppressions.SuppressionsView.as_view(), name="suppressions"),
+    path("suppressions/<path:address>", suppressions.SuppressionView.as_view(), name="suppression"),
+    path("unsubscribe/<str:token>", unsubscribe.UnsubscribeView.as_view(), name="unsubscribe"),
     path("templates", templates.TemplatesView.as_view(), name="templates"),
     path("templates/<str:name>", templates.TemplateView.as_view(), name="template"),
     path("templates/<str:name>/versions", templates.VersionsView.as_view(), name="template_versions"),

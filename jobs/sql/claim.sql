@@ -20,4 +20,4 @@ UPDATE jobs_job AS j SET
 FROM tokens AS t
 WHERE j.id = t.id
 RETURNING j.id, j.claim, j.status, j.dedupe_hash, j.type, j.payload, j.attempts, j.max_attempts, j.priority,
-          j.provider, j.correlation_id, j.deaths, now() AS claimed_at
+          j.provider, j.correlation_id, j.deaths, j.owner_id, now() AS claimed_at

@@ -39,7 +39,7 @@ WITH due AS (
 )
 SELECT a.id AS dead_letter, a.asked_at, d.dot_at + make_interval(secs => %(patience)s::float8) <= now() AS is_dot_over,
        j.id, a.claim, j.dedupe_hash, j.type, j.payload, j.attempts, j.max_attempts, j.priority, j.provider,
-       j.correlation_id, d.claimed_at, j.deaths
+       j.correlation_id, d.claimed_at, j.deaths, j.owner_id
 FROM asked AS a
 CROSS JOIN LATERAL (SELECT * FROM jobs_job AS j WHERE j.id = a.job_id OFFSET 0) AS j
 CROSS JOIN LATERAL (SELECT * FROM jobs_delivery AS d WHERE d.dedupe_hash = j.dedupe_hash OFFSET 0) AS d

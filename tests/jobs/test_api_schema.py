@@ -52,7 +52,7 @@ def test_it_describes_every_address(document):
             elif isinstance(pattern, URLPattern) and pattern.callback.__name__ != "unknown":
                 yield "/" + route.replace("<uuid:id>", "{id}").replace("<int:id>", "{id}").replace(
                     "<str:name>", "{name}"
-                )
+                ).replace("<path:address>", "{address}").replace("<str:token>", "{token}")
 
     served = set(addresses(get_resolver().url_patterns))
 
@@ -71,6 +71,7 @@ def test_only_the_open_doors_are_described_as_open(document):
         "/signup",
         "/login",
         "/refreshToken",
+        "/unsubscribe/{token}",
         "/health",
         "/health/live",
         "/health/ready",
@@ -166,6 +167,14 @@ def test_every_example_of_a_template_fits_its_schema_and_is_understood(caller, d
     assert caller.post(path.replace("{name}", "order-shipped"), example).status_code == status
 
 
+@pytest.mark.parametrize("example", examples.SUPPRESSIONS.values(), ids=examples.SUPPRESSIONS)
+def test_every_example_of_a_suppression_fits_its_schema_and_is_accepted(caller, document, example):
+    body = operation(document, "POST", "/suppressions")["requestBody"]["content"]["application/json"]
+
+    check(document, body["schema"], example)
+    assert caller.post("/suppressions", example).status_code == 200
+
+
 DECISIONS = [
     ("/failedJobs/{id}/requeue", examples.REQUEUES),
     ("/failedJobs/{id}/resolve", examples.DECISIONS),
@@ -258,6 +267,13 @@ def test_every_answer_is_one_that_the_document_promises(caller, nobody, document
         (caller, "GET", "/templates/{name}/versions", "/templates/order-shipped/versions", None),
         (caller, "POST", "/templates/{name}/preview", "/templates/order-shipped/preview", None),
         (caller, "POST", "/templates/{name}/preview", "/templates/order-shipped/preview", {"variables": {}}),
+        (caller, "POST", "/suppressions", "/suppressions", examples.SUPPRESSIONS["no more mail at all"]),
+        (caller, "POST", "/suppressions", "/suppressions", {"addresses": []}),
+        (caller, "GET", "/suppressions", "/suppressions?limit=1", None),
+        (caller, "GET", "/suppressions", "/suppressions?reason=none", None),
+        (caller, "DELETE", "/suppressions/{address}", "/suppressions/ann@example.org", None),
+        (caller, "DELETE", "/suppressions/{address}", "/suppressions/ann@example.org", None),
+        (caller, "DELETE", "/suppressions/{address}", "/suppressions/ann", None),
         (nobody, "POST", "/login", "/login", {"username": "x", "password": "y"}),
         (nobody, "POST", "/signup", "/signup", {"username": "x", "password": "y"}),
         (nobody, "POST", "/refreshToken", "/refreshToken", {"refresh_token": "x"}),

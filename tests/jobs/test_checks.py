@@ -45,6 +45,15 @@ def test_the_defaults_have_nothing_to_complain_about(monkeypatch):
         ({"event_secrets": (":0123456789abcdef",)}, "sendonce.E021"),
         ({"event_secrets": ("events:0123456789abcdef", "events:short")}, "sendonce.E021"),
         ({"event_keys": {"MAILGUN_WEBHOOK_SIGNING_KEY": "k"}}, "sendonce.W020"),
+        ({"public_url": "http://mail.example.org"}, "sendonce.E014"),
+        ({"public_url": "mail.example.org"}, "sendonce.E014"),
+        ({"public_url": "https://"}, "sendonce.E014"),
+        ({"public_url": "https://mail.example.org:port"}, "sendonce.E014"),
+        ({"public_url": "https://mail.example.org/?a=1"}, "sendonce.E014"),
+        ({"public_url": "https://user:pw@mail.example.org/"}, "sendonce.E014"),
+        ({"public_url": "https://mail.example.org/ x"}, "sendonce.E014"),
+        ({"public_url": f"https://mail.example.org/{'x' * 200}"}, "sendonce.E014"),
+        ({"public_url": "https://elsewhere.example.org"}, "sendonce.W005"),
         ({"dot_timeout_seconds": 60}, "sendonce.W001"),
         ({"lease_seconds": 2, "heartbeat_seconds": 0.5}, "sendonce.W004"),
     ],
@@ -76,6 +85,13 @@ def test_a_secret_that_is_too_short_is_not_shown(monkeypatch):
     (message,) = checks.check_settings(None)
 
     assert "hunter2" not in str(message)
+
+
+@pytest.mark.parametrize(("url", "debug"), [("https://mail.example.org/post", False), ("http://localhost:8000", True)])
+def test_an_address_that_readers_reach_is_as_it_should_be(monkeypatch, settings, url, debug):
+    settings.DEBUG, settings.ALLOWED_HOSTS = debug, ["mail.example.org", "localhost"]
+
+    assert found(monkeypatch, public_url=url) == set()
 
 
 @pytest.mark.parametrize(("debug", "ids"), [(False, {"sendonce.E008"}), (True, set())])

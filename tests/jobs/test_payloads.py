@@ -360,7 +360,7 @@ def test_the_schemas_describe_every_field_by_its_name_on_the_wire():
 
     assert schemas.pop("Level")["enum"] == ["failure", "info", "success", "warning"]
     assert set(schemas) == {
-        *("EmailPayload", "TemplatedEmailPayload", "WelcomeEmailPayload", "Attachment"),
+        *("EmailPayload", "TemplatedEmailPayload", "WelcomeEmailPayload", "Attachment", "Unsubscribe"),
         *("WebhookPayload", "NotificationPayload"),
     }
     assert set(schemas["WelcomeEmailPayload"]["properties"]) == {"email", "name"}

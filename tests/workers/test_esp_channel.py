@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 
 import pytest
 import trustme
+from msgspec import structs
 
 from jobs import errors
 from jobs.conf import tunables
@@ -113,6 +114,38 @@ def test_html_alone_stays_alone():
         sent = json.loads(postmark.heard[0].body)
     assert sent["HtmlBody"] == "<p>Hi</p>"
     assert "TextBody" not in sent
+
+
+def test_who_is_suppressed_is_in_no_field():
+    async def once(url):
+        channel = a_channel(url)
+        claim = structs.replace(
+            a_claim(to=["ann@example.org", "bob@example.org"], bcc=["eve@example.org"]),
+            suppressed=("bob@example.org", "eve@example.org"),
+        )
+        parcel = channel.prepare(claim)
+        async with channel.connect(parcel) as line:
+            await line.offer(parcel)
+            await line.commit()
+
+    with receiver() as postmark:
+        postmark.answers = [answer(body=TAKEN)]
+        asyncio.run(once(postmark.url))
+
+        sent = json.loads(postmark.heard[0].body)
+    assert (sent["To"], "Bcc" in sent, "bob" in str(sent)) == ("ann@example.org", False, False)
+
+
+def test_a_mail_that_offers_to_unsubscribe_offers_it_here_too(tunables):
+    tunables(public_url="https://mail.example.org")
+    with receiver() as postmark:
+        postmark.answers = [answer(body=TAKEN)]
+        send(postmark.url, unsubscribe={"topic": "news"})
+
+        sent = json.loads(postmark.heard[0].body)
+    headers = {header["Name"]: header["Value"] for header in sent["Headers"]}
+    assert headers["List-Unsubscribe"].startswith("<https://mail.example.org/unsubscribe/")
+    assert headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
 
 
 def test_mailgun_is_another_form_of_the_same_letter():

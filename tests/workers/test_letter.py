@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from jobs import addresses, emails, payloads
+from jobs import addresses, emails, payloads, unsubscribing
 from jobs.claims import Claim
-from jobs.errors import Invalid
+from jobs.errors import Invalid, Transient
 from workers.channels import letter, mime
 
 JOB = UUID("01890a5d-ac96-774b-8cce-b302099a8057")
@@ -452,3 +452,55 @@ def _written(write):
         return write()
     except ValueError as error:
         return str(error)
+
+
+# ── Suppressed, and unsubscribed ──────────────────────────────────────────────────────────────
+
+
+def test_who_is_suppressed_is_left_out_of_the_envelope_and_not_of_the_authors_headers():
+    claim = a_claim(to=["Ann <Ann@example.org>", "bob@example.org"], cc="cid@example.org", bcc="dan@example.org")
+
+    written = letter.write(replace(claim, suppressed=("Ann@example.org", "dan@example.org")))
+
+    assert written.recipients == ("bob@example.org", "cid@example.org")
+    assert mailboxes(parsed(written.body)["To"]) == [("Ann", "Ann@example.org"), ("", "bob@example.org")]
+
+
+def test_a_letter_to_nobody_is_not_written():
+    with pytest.raises(Invalid, match="no recipient"):
+        letter.write(replace(a_claim(), suppressed=("ann@example.org",)))
+
+
+@pytest.mark.parametrize("type", ["email", "templated_email"])
+def test_a_mail_that_offers_it_says_where_its_reader_unsubscribes_with_one_click(tunables, type):
+    tunables(public_url="https://mail.example.org/")
+    written_by = {"subject": "Hello", "text": "Hi", "template": {"name": "t", "version": 1}} if type != "email" else {}
+    claim = a_claim(type, **{"to": "Ann@example.org", "unsubscribe": {"topic": "news"}} | written_by)
+
+    message = parsed(letter.write(replace(claim, owner_id=7)).body)
+
+    assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    link = message["List-Unsubscribe"]
+    assert link.startswith("<https://mail.example.org/unsubscribe/")
+    assert unsubscribing.read(link[1:-1].rpartition("/")[2]) == (7, "Ann@example.org", "news", JOB)
+
+
+def test_a_mail_that_offers_nothing_has_no_such_headers(tunables):
+    tunables(public_url="https://mail.example.org/")
+
+    assert b"unsubscribe" not in write().body.lower()
+
+
+def test_the_longest_link_fits_on_its_line(tunables):
+    tunables(public_url=f"https://mail.example.org/{'x' * 170}")
+    address = f"{'a' * 64}@{'.'.join(['b' * 61] * 3)}.org"
+    claim = a_claim(to=address, unsubscribe={"topic": "t" * 100})
+
+    message = parsed(letter.write(replace(claim, owner_id=2**31 - 1)).body)
+
+    assert unsubscribing.read(message["List-Unsubscribe"][1:-1].rpartition("/")[2]).address == address
+
+
+def test_a_worker_that_does_not_know_where_readers_reach_it_tries_again_and_says_so():
+    with pytest.raises(Transient, match="PUBLIC_URL"):
+        write(unsubscribe={})

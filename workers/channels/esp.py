@@ -114,6 +114,8 @@ class EspLine:
         try:
             self._message = esp_message.write(self._letter, metadata=service.metadata, tags=service.tags)
             self._payload = self._backend.build_message_payload(self._message, self._backend.send_defaults)
+        except DeliveryError:
+            raise
         except Exception as error:
             raise esp_outcomes.unwritable(error) from None
 

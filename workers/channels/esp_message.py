@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.core.mail import EmailMultiAlternatives
 from django.core.mail.message import EmailAttachment
 
 from jobs import rules
 from jobs.addresses import Address
+from jobs.claims import Claim
 from jobs.emails import Attachment
 from jobs.events import JOB_IN_METADATA
-from workers.channels.letter import Letter, correlation_in_header
+from workers.channels.letter import Letter, correlation_in_header, unsubscribe_link
 
 
 def write(letter: Letter, *, metadata: bool, tags: bool) -> EmailMultiAlternatives:
     """`metadata`, `tags`: whether the service takes such."""
     assert letter.origin is not None
     draft, claim = letter.origin.draft, letter.origin.claim
-    headers = {
-        "Message-ID": letter.message_id,
-        "X-Job-ID": str(claim.job_id),
-        "X-Correlation-ID": correlation_in_header(claim.correlation_id),
-        **{name: value.strip(" ") for name, value in draft.headers.items()},
-    }
+
+    def mailboxes(addresses: list[Address]) -> list[str]:
+        """Of those on the envelope; here there is no other way to leave somebody out."""
+        return [mailbox(address) for address in addresses if address.spec in letter.recipients]
+
     message = EmailMultiAlternatives(
         subject=draft.subject,
         body=draft.text or draft.html,
         from_email=mailbox(draft.sender),
-        to=[mailbox(address) for address in draft.to],
-        cc=[mailbox(address) for address in draft.cc],
-        bcc=[mailbox(address) for address in draft.bcc],
+        to=mailboxes(draft.to),
+        cc=mailboxes(draft.cc),
+        bcc=mailboxes(draft.bcc),
         reply_to=[mailbox(address) for address in draft.reply_to],
-        headers={name: value for name, value in headers.items() if value},
+        headers=_headers(letter.message_id, draft, claim),
     )
     if draft.text and draft.html:
         message.attach_alternative(draft.html, "text/html")
@@ -43,6 +45,20 @@ def write(letter: Letter, *, metadata: bool, tags: bool) -> EmailMultiAlternativ
     if tags:
         message.tags = [claim.type]  # type: ignore[attr-defined]
     return message
+
+
+def _headers(message_id: str, draft: Any, claim: Claim) -> dict[str, str]:
+    """Those that the letter has, save what the service writes itself."""
+    headers = {
+        "Message-ID": message_id,
+        "X-Job-ID": str(claim.job_id),
+        "X-Correlation-ID": correlation_in_header(claim.correlation_id),
+        **{name: value.strip(" ") for name, value in draft.headers.items()},
+    }
+    if draft.unsubscribe:
+        headers["List-Unsubscribe"] = f"<{unsubscribe_link(draft.unsubscribe, draft.to[0], claim)}>"
+        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    return {name: value for name, value in headers.items() if value}
 
 
 def mailbox(address: Address) -> str:

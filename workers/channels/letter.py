@@ -12,15 +12,17 @@ from typing import Any
 from django.template.loader import get_template
 from msgspec import Struct
 
-from jobs import addresses, payloads, rules
+from jobs import addresses, payloads, rules, unsubscribing
 from jobs.addresses import Address
 from jobs.claims import Claim
 from jobs.emails import Attachment, EmailPayload, WelcomeEmailPayload
-from jobs.errors import Invalid
+from jobs.errors import Invalid, Transient
 from jobs.templated_emails import WrittenEmailPayload
+from jobs.unsubscribing import Reader, Unsubscribe
 from workers.channels import mime
 from workers.channels.mime import CRLF, Part
 
+ONE_CLICK = b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
 _NOT_IN_CORRELATION = re.compile(r"[^!-~]")
 _MAX_CORRELATION_CHARACTERS = 200
 
@@ -64,6 +66,7 @@ class _Draft(Struct, frozen=True, kw_only=True):
     html: str = ""
     headers: dict[str, str] = {}
     attachments: list[Attachment] = []
+    unsubscribe: Unsubscribe | None = None
 
 
 def write(claim: Claim) -> Letter:
@@ -71,7 +74,7 @@ def write(claim: Claim) -> Letter:
 
     The Message-ID depends on the job and the sender only, so that it is the same on every attempt.
     Raises Invalid when the payload cannot be read or written, ImproperlyConfigured when
-    DEFAULT_FROM_EMAIL is needed and is no address.
+    DEFAULT_FROM_EMAIL is needed and is no address, Transient when PUBLIC_URL is needed and is not set.
     """
     try:
         return _letter(_draft(claim), claim)
@@ -102,7 +105,9 @@ def _message_id(claim: Claim, draft: _Draft) -> str:
 
 def _letter(draft: _Draft, claim: Claim) -> Letter:
     recipients = [*draft.to, *draft.cc, *draft.bcc]
-    if not recipients:
+    # The envelope leaves out who is suppressed. To and Cc stay as the author wrote them (docs/suppressions.md).
+    envelope = dict.fromkeys(address.spec for address in recipients if address.spec not in claim.suppressed)
+    if not envelope:
         raise ValueError("it has no recipient.")
     message_id = _message_id(claim, draft)
     content = _content(draft)
@@ -110,7 +115,7 @@ def _letter(draft: _Draft, claim: Claim) -> Letter:
     return Letter(
         provider=claim.provider,
         mail_from=draft.sender.spec,
-        recipients=tuple(dict.fromkeys(address.spec for address in recipients)),
+        recipients=tuple(envelope),
         body=body,
         needs_smtputf8=any(address.needs_smtputf8 for address in [draft.sender, *draft.reply_to, *recipients]),
         eight_bit=not body.isascii(),
@@ -133,6 +138,7 @@ def _headers(draft: _Draft, claim: Claim, message_id: str) -> bytes:
         mime.unstructured("X-Job-ID", str(claim.job_id)),
         _correlation(claim.correlation_id),
         *(mime.unstructured(name, value.strip(" ")) for name, value in draft.headers.items()),
+        _unsubscribe(draft.unsubscribe, draft.to[0], claim) if draft.unsubscribe else b"",
         b"MIME-Version: 1.0\r\n",
     ]
     return b"".join(lines)
@@ -157,6 +163,18 @@ def _correlation(given: str) -> bytes:
 def correlation_in_header(given: str) -> str:
     """The correlation id came from outside: only visible ASCII of it is repeated."""
     return _NOT_IN_CORRELATION.sub("", given or "")[:_MAX_CORRELATION_CHARACTERS]
+
+
+def _unsubscribe(wanted: Unsubscribe, address: Address, claim: Claim) -> bytes:
+    """RFC 8058: a link, and that one POST to it is enough."""
+    return mime.unstructured("List-Unsubscribe", f"<{unsubscribe_link(wanted, address, claim)}>") + ONE_CLICK
+
+
+def unsubscribe_link(wanted: Unsubscribe, address: Address, claim: Claim) -> str:
+    try:
+        return unsubscribing.link(Reader(claim.owner_id, address.spec, wanted.topic, claim.job_id))
+    except LookupError:
+        raise Transient("PUBLIC_URL is not set for this worker. Set it as for the API.", kind="public_url") from None
 
 
 def _content(draft: _Draft) -> Part:
@@ -195,6 +213,7 @@ def _draft_of_email(payload: EmailPayload) -> _Draft:
         html=payload.html or "",
         headers=payload.headers,
         attachments=payload.attachments,
+        unsubscribe=payload.unsubscribe,
     )
 
 

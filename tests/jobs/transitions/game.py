@@ -136,6 +136,17 @@ def batches(play: Play) -> list[list[Trip]]:
     return [batch for batch in of_each if batch]
 
 
+def listed_batches(play: Play) -> list[list[Trip]]:
+    """Likewise what the gate would not let in alone."""
+    listed = play.world.trips_at(Step.LISTED)
+    of_each = [[trip for trip in listed if trip.worker is worker] for worker in takers(play)]
+    return [batch for batch in of_each if batch]
+
+
+def suppressed_jobs(play: Play) -> list[Job]:
+    return [job for job in play.world.jobs if play.listed(job)]
+
+
 def unaware(play: Play) -> list[Worker]:
     return [worker for worker in takers(play) if play.is_unaware(worker)]
 
@@ -234,6 +245,7 @@ GAME = [
     Kind(32, Play.record, recorders, count_and_answer),
     Kind(32, Play.ask_for_the_mark, trips(Step.ADMITTED)),
     Kind(32, Play.gate, batches, answer_and_lies),
+    Kind(32, Play.leave_out, listed_batches, one_of(*ANSWERS)),
     Kind(12, Play.claim, takers_of_something, ids_and_answer),
     Kind(12, Play.sweep, sweepers),
     Kind(12, Play.look, unaware),
@@ -251,6 +263,7 @@ GAME = [
     Kind(4, Play.cancel, waiting_jobs_in_doubt),
     Kind(4, Play.expire, waiting_jobs_in_doubt),
     Kind(16, Play.turn_back, trips_in_doubt(Step.CLAIMED)),
+    Kind(8, Play.suppress, waiting_jobs_in_doubt, one_of(2, 1)),
     Kind(16, Play.end_before_the_mark, trips_in_doubt(Step.ADMITTED), one_of(*Ending)),
 ]
 # Some of these are left out of each run, which leaves more room for the others.
@@ -260,6 +273,9 @@ TROUBLES = [
     Kind(2, Play.stop_before_the_dot, trips(Step.MARKED), one_of(True, False)),
     Kind(2, Play.refuse_for_now, dots, one_of(*ANSWERS)),
     Kind(2, Play.turn_back, trips(Step.CLAIMED)),
+    Kind(2, Play.turn_back, trips(Step.LISTED)),
+    Kind(1, Play.suppress, jobs_in("scheduled", "queued", "running"), one_of(1, 2)),
+    Kind(1, Play.lift, suppressed_jobs),
     Kind(2, Play.forget, ending_trips),
     Kind(4, Play.apply_policies, when(jobs_with_a_policy)),
     Kind(4, Play.ask_providers, when(unknowns)),

@@ -12,6 +12,8 @@ ROUNDS = 20  # more than any run needs; what goes round for ever needs more
 
 
 def end(play: Play) -> None:
+    for job in play.world.jobs:
+        play.lift(job)
     for worker in play.world.workers:
         (play.beat if worker.is_alive else play.fall_silent)(worker)
     play.start()
@@ -59,6 +61,8 @@ def _take_a_step(play: Play, trip: Trip) -> None:
     match trip.step:
         case Step.CLAIMED:
             play.gate([trip], Answer.HEARD)
+        case Step.LISTED:
+            play.leave_out([trip], Answer.HEARD)
         case Step.ADMITTED:
             play.ask_for_the_mark(trip)
         case Step.RECORDING:

@@ -101,6 +101,7 @@ MUTANTS: dict[str, list[Cut]] = {
         Cut("requeue_jobs", "AND l.reason NOT IN ('unknown', 'dropped')", ""),
         Cut("requeue_jobs", "'released') = 'released'", "'released') IN ('released', 'dropped')"),
     ],
+    "the gate does not look at the suppression list": [Cut("gate", "%(partly)s::bool OR", "%(partly)s IS NOT NULL OR")],
     "13 what L1 says is believed": [Cut("duplicate", "AND d.state = 'sent'", "")],
     "14 a key is twice in a batch": [Cut("gate", "SELECT DISTINCT ON (dedupe_hash) id", "SELECT id")],
     "16 a decision about one episode is made about the next": [

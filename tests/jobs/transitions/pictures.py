@@ -17,6 +17,7 @@ JOBS: dict[str, set[Arrow]] = {
     "promote": {("scheduled", "queued")},
     "claim": {("queued", "running"), ("queued", "expired")},
     "gate": {("running", "completed"), ("running", "unknown"), ("running", "scheduled")},
+    "leave out": {("running", "failed"), ("running", "unknown"), ("running", "scheduled")},
     "record": LATE_REPLIES
     | {("running", "completed"), ("running", "scheduled"), ("running", "failed"), ("running", "unknown")},
     "evidence": LATE_REPLIES,
@@ -35,6 +36,7 @@ LATE_SETTLEMENTS: set[Arrow] = {
 }
 DELIVERIES: dict[str, set[Arrow]] = {
     "gate": {(None, "claimed"), ("released", "claimed")},
+    "leave out": {(None, "claimed"), ("released", "claimed"), ("released", "unknown")},
     "record": LATE_SETTLEMENTS
     | {("claimed", "dot"), ("claimed", "released"), ("claimed", "unknown")}
     | {("dot", "sent"), ("dot", "released"), ("dot", "unknown")},

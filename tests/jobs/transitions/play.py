@@ -16,13 +16,14 @@ from uuid import UUID
 
 import psycopg
 
-from jobs import chores, inquiries, rescues, resolutions, transitions
+from jobs import chores, inquiries, omissions, rescues, resolutions, suppressions, transitions
 from jobs.errors import TooLate
 from jobs.inquiries import Answer as ProviderAnswer
 from jobs.inquiries import Inquiry
+from jobs.models import Suppression
 from jobs.resolutions import OVERRIDABLE
 from jobs.settlements import Settlement
-from jobs.states import Decision, OnUnknown, Outcome, Resolution
+from jobs.states import Decision, OnUnknown, Outcome, Resolution, SuppressionReason
 from scheduler.loops.waker import DECISIONS
 from tests.jobs.transitions.builders import LEASE, a_job, ago, an_owner, beat, hash_of, set_job, sql
 from tests.jobs.transitions.observer import Observer
@@ -34,7 +35,9 @@ LEASE_SECONDS = 3600.0  # who is silent here is so by his row, on the slowest ma
 LIMIT = 100
 PROVIDER = "main"
 # Not TRUNCATE, which makes new files: for a few rows that takes ten times as long.
-EMPTY_TABLES = "".join(f"DELETE FROM jobs_{table};" for table in ("attempt", "deadletter", "delivery", "job", "worker"))
+EMPTY_TABLES = "".join(
+    f"DELETE FROM jobs_{table};" for table in ("attempt", "deadletter", "delivery", "job", "suppression", "worker")
+)
 
 
 class Answer(Enum):
@@ -162,6 +165,7 @@ class Play:
                 max_attempts=max_attempts,
                 on_unknown=on_unknown.value,
                 delay_seconds=delay_seconds,
+                recipients=job.recipients,
             )
 
     def expire(self, job: Job) -> None:
@@ -174,6 +178,19 @@ class Play:
         may = not row.in_doubt and (row.status in {"scheduled", "queued"} or row.held_behind is not None)
         with self._move("cancel", jobs=[job]):
             self._expect(may, lambda: transitions.cancel(job.id, owner_id=self.owner_id))
+
+    # ── Readers, and the list of those who want no more ───────────────────────────────────────
+
+    def suppress(self, job: Job, how_many: int) -> None:
+        suppressions.add(self.owner_id, job.recipients[:how_many], reason=SuppressionReason.UNSUBSCRIBE)
+
+    def lift(self, job: Job) -> None:
+        for address in self.listed(job):
+            suppressions.remove(self.owner_id, address)
+
+    def listed(self, job: Job) -> list[str]:
+        """Its recipients that are on the list."""
+        return sorted(Suppression.objects.filter(address__in=job.recipients).values_list("address", flat=True))
 
     # ── Workers: the taker ────────────────────────────────────────────────────────────────────
 
@@ -194,19 +211,39 @@ class Play:
     def gate(self, trips: Sequence[Trip], answer: Answer, said_sent: Collection[Trip] = ()) -> None:
         """`said_sent`: those of whose key L1 says so. It may be wrong, as Redis always may (I2)."""
         claims = [trip.claim for trip in trips]
-        admitted: set[int] = set()
+        steps: dict[int, Step] = {}
         if answer is not Answer.NEVER:
             with self._move("gate", claims=claims):
                 lies = {trip.claim.token for trip in said_sent}
-                admitted = transitions.pass_gate(claims, said_sent=lies, wait_seconds=1.0).admitted
+                standing = transitions.pass_gate(claims, said_sent=lies, wait_seconds=1.0)
+            steps = dict.fromkeys(standing.admitted, Step.ADMITTED) | dict.fromkeys(standing.suppressed, Step.LISTED)
+            for trip in trips:
+                let_in, listed = trip.claim.token in standing.admitted, self.listed(trip.job)
+                assert not (let_in and listed), f"{trip} was let in, and {listed} are on the list"
         for trip in trips:
             if answer is Answer.HEARD:
-                trip.step = Step.ADMITTED if trip.claim.token in admitted else Step.OVER
+                trip.step = steps.get(trip.claim.token, Step.OVER)
             else:
                 self._put_back(trip)
 
+    def leave_out(self, trips: Sequence[Trip], answer: Answer) -> None:
+        """Of those that the gate would not let in alone, whoever is on the list by now."""
+        let_in: dict[int, Any] = {}
+        if answer is not Answer.NEVER:
+            with self._move("leave out", claims=[trip.claim for trip in trips]):
+                found = omissions.leave_out([trip.claim for trip in trips], wait_seconds=1.0)
+            let_in = {claim.token: claim for claim in found.admitted}
+        for trip in trips:
+            if answer is not Answer.HEARD:
+                self._put_back(trip)
+            elif claim := let_in.get(trip.claim.token):
+                assert sorted(claim.suppressed) == self.listed(trip.job) != trip.job.recipients
+                trip.step, trip.claim = Step.ADMITTED, claim
+            else:
+                trip.step = Step.OVER
+
     def turn_back(self, trip: Trip) -> None:
-        """Its worker stops before it comes to the gate."""
+        """Its worker stops before it comes through the gate."""
         self._put_back(trip)
 
     def look(self, worker: Worker) -> None:

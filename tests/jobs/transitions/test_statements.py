@@ -25,10 +25,10 @@ import psycopg
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from jobs import acceptance, chores, inquiries, rescues, resolutions, transitions
+from jobs import acceptance, chores, inquiries, omissions, rescues, resolutions, suppressions, transitions
 from jobs.claims import OwnKey
 from jobs.sql import KEPT, STATEMENTS
-from jobs.states import Decision, Outcome, Resolution
+from jobs.states import Decision, Outcome, Resolution, SuppressionReason
 from tests.jobs.transitions.builders import (
     WORKER,
     a_job,
@@ -42,13 +42,14 @@ from tests.jobs.transitions.builders import (
     letter,
     marked,
     rescue,
+    sent_again,
     set_job,
     settle,
     sql,
     unknown,
 )
 
-BIG = ("jobs_job", "jobs_delivery", "jobs_deadletter", "jobs_attempt", "jobs_event")
+BIG = ("jobs_job", "jobs_delivery", "jobs_deadletter", "jobs_attempt", "jobs_event", "jobs_suppression")
 ROWS = 20_000
 
 # ── What each statement may read ──────────────────────────────────────────────────────────────
@@ -133,6 +134,12 @@ def fill(status: str, state: str, *, rows: int = ROWS, start: int = 0) -> None:
         "INSERT INTO jobs_deadletter (job_id, owner_id, type, reason, claim, died_at, resolution, resolved_at) "
         "SELECT id, owner_id, 'email', 'unknown', claim, now(), CASE WHEN claim %% 50 > 0 THEN 'discarded' END, "
         f"CASE WHEN claim %% 50 > 0 THEN now() END FROM jobs_job {only}",
+        start,
+    )
+    sql(
+        "INSERT INTO jobs_suppression (owner_id, address, topic, reason, detail, created_at) "
+        "SELECT owner_id, 'a' || right(id::text, 12) || '@example.org', '', 'hard_bounce', '', now() "
+        f"FROM jobs_job {only} ON CONFLICT DO NOTHING",
         start,
     )
     sql(
@@ -290,6 +297,7 @@ def play_everything() -> None:
     settle(marked(key=duplicate_key), Outcome.SENT)
     gate(claimed(key=duplicate_key))
     held(behind=unknown(key=doubtful_key))
+    leave_out_some()
     transitions.put_back([claimed()], wait_seconds=1)
     transitions.unmark([marked()], wait_seconds=1)
     transitions.take_mark_back([marked()])
@@ -299,6 +307,23 @@ def play_everything() -> None:
     rescues.own_running(WORKER)
     inquiries.claim_due("main", waits=(0.0, 30.0), patience_seconds=600.0, limit=5)
     decide_everything()
+
+
+def leave_out_some() -> None:
+    """Somebody of two, and the only one, of a job in doubt and of another."""
+    suppressions.add(an_owner().pk, ["eve@example.org", f"{uuid4()}@example.org"], reason=SuppressionReason.MANUAL)
+    doubtful = claimed(sent_again(recipients=["bob@example.org"]).job_id)
+    claims = [
+        claimed(recipients=["Eve@example.org"]),
+        claimed(recipients=["ann@example.org", "eve@example.org"]),
+        doubtful,
+    ]
+    suppressions.add(an_owner().pk, ["bob@example.org"], reason=SuppressionReason.MANUAL)
+    standing = gate(*claims)
+    assert standing.suppressed == {claim.token for claim in claims}
+    found = omissions.leave_out(claims, wait_seconds=1.0)
+    assert (len(found.admitted), len(found.ended)) == (1, 2)
+    suppressions.remove(an_owner().pk, "bob@example.org")
 
 
 def decide_everything() -> None:

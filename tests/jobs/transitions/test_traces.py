@@ -105,7 +105,7 @@ def test_trace_2_a_gate_that_waits_for_the_rescuer_finds_that_the_job_is_not_its
         pause.let_go()
 
         assert len(rescuing.result(20).waiting) == 1
-        assert at_gate.result(20) == (set(), set(), set(), set())
+        assert at_gate.result(20) == (set(), set(), set(), set(), set())
 
     cancel(zombie)
     assert not mark(zombie)
@@ -149,7 +149,7 @@ def test_trace_3_a_gate_does_not_trust_the_memory_of_its_worker():
     cancel(zombie)
 
     with nothing_moves(zombie):
-        assert gate(zombie) == (set(), set(), set(), set())
+        assert gate(zombie) == (set(), set(), set(), set(), set())
         assert not mark(zombie)
     assert where(zombie) == ("cancelled", None)
 

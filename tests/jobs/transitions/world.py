@@ -20,6 +20,7 @@ class Step(Enum):
     """Where a trip stands, as far as its worker knows."""
 
     CLAIMED = "claimed"
+    LISTED = "listed"  # not let in by the gate alone: recipients of it are on the suppression list
     ADMITTED = "admitted"  # through the gate: it prepares, connects and offers
     RECORDING = "recording"  # a request of it lies with the recorder
     MARKED = "marked"  # the mark's answer came: now, or at any later time, the dot may be written
@@ -39,6 +40,10 @@ class Job:
     number: int
     id: UUID
     key: str  # jobs of one key are one message
+
+    @property
+    def recipients(self) -> list[str]:
+        return [f"{name}{self.number}@example.org" for name in ("ann", "bob")]
 
     def __repr__(self) -> str:
         return f"J{self.number}"
