@@ -29,12 +29,7 @@ def _resend(raw: Raw) -> bool:
     return raw.get("data", {}).get("bounce", {}).get("type") == "Permanent"
 
 
-def _amazon_ses(raw: Raw) -> bool:
-    return raw.get("bounce", {}).get("bounceType") == "Permanent"
-
-
 FINAL: Final[dict[str, Callable[[Raw], bool]]] = {
-    "amazon_ses": _amazon_ses,
     "brevo": lambda raw: raw.get("event") in ("hard_bounce", "invalid_email"),
     "mailersend": lambda raw: raw.get("data", {}).get("type") == "hard_bounced",
     "mailgun": _mailgun,
