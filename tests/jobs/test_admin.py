@@ -117,12 +117,12 @@ def test_a_dead_letter_shows_its_evidence_and_escapes_what_came_from_outside(des
     assert "&lt;/pre&gt;&lt;script&gt;" in page
 
 
-def test_a_job_shows_what_its_email_service_told(desk, owner):
+def test_a_job_shows_what_its_email_service_told(admin_client, owner):
     row, now = make_job(owner), timezone.now()
     words = {"esp": "postmark", "recipient": "ann@example.org", "reason": "bounced", "detail": "<b>550</b>"}
     Event.objects.create(job_id=row.id, owner=owner, event_id="1", kind="bounced", at=now, received_at=now, **words)
 
-    page = desk.get(f"/admin/jobs/job/{row.id}/change/").content.decode()
+    page = admin_client.get(f"/admin/jobs/job/{row.id}/change/").content.decode()
 
     for fact in ("postmark", "ann@example.org", "bounced", "&lt;b&gt;550&lt;/b&gt;"):
         assert fact in page
