@@ -160,9 +160,8 @@ def test_the_other_kind_of_form_is_understood_too(link, browser):
 
 
 def test_a_chunked_form_is_understood_too(link, browser):
-    body = BytesIO(CLICK.encode())
-    extra = {"wsgi.input": body, "wsgi.input_terminated": True, "CONTENT_TYPE": FORM}
-    answer = browser.generic("POST", link(), **extra, CONTENT_LENGTH="")
+    extra = {"wsgi.input": BytesIO(CLICK.encode()), "wsgi.input_terminated": True, "CONTENT_TYPE": FORM}
+    answer = browser.request(PATH_INFO=link(), REQUEST_METHOD="POST", **extra)
 
     assert (answer.status_code, len(on_the_list())) == (200, 1)
 
