@@ -95,7 +95,7 @@ def parse(alias: str, url: str) -> Endpoint | EspEndpoint:
             f"EMAIL_PROVIDERS: an alias is up to 63 letters, digits, '.', '_' and '-', with = behind it. {_EXAMPLE}"
         )
     if esp_endpoint.is_esp(url):
-        return esp_endpoint.parse(alias, url, connections=CONNECTIONS, most_connections=MOST_CONNECTIONS)
+        return _encrypted(esp_endpoint.parse(alias, url, connections=CONNECTIONS, most_connections=MOST_CONNECTIONS))
     parts = _split(alias, url)
     if parts.scheme not in SCHEMES:
         known = ", ".join(f"{name}://" for name in SCHEMES)
@@ -128,11 +128,23 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def _split(alias: str, url: str) -> SplitResult:
+def _encrypted(endpoint: EspEndpoint) -> EspEndpoint:
+    """A key travels encrypted, or not beyond this machine."""
+    parts = _split_freely(endpoint.alias, str(endpoint.parameters.get("api_url", "https://")))
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+        raise _wrong(endpoint.alias, "api_url must start with https://.")
+    return endpoint
+
+
+def _split_freely(alias: str, url: str) -> SplitResult:
     try:
-        parts = urlsplit(url)
+        return urlsplit(url)
     except ValueError:
         raise _wrong(alias, f"the URL cannot be read. {_ENCODE}") from None
+
+
+def _split(alias: str, url: str) -> SplitResult:
+    parts = _split_freely(alias, url)
     if parts.fragment or parts.path not in ("", "/"):
         raise _wrong(alias, f"the URL has something behind the host. {_ENCODE}")
     return parts

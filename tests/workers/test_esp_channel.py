@@ -268,7 +268,7 @@ def test_a_connection_that_is_refused_has_sent_nothing():
 
 def test_a_name_that_is_unknown_has_sent_nothing():
     with pytest.raises(errors.Transient) as caught:
-        send("http://no.such.host.invalid")
+        send("https://no.such.host.invalid")
 
     assert caught.value.kind == "dns"
 
@@ -336,8 +336,10 @@ def test_a_connection_that_does_not_come_about_in_time_has_sent_nothing():
 
 def test_who_is_cancelled_before_the_first_byte_has_sent_nothing():
     async def once(url):
+        before = set(threading.enumerate())
         under_way = asyncio.create_task(trip(a_channel(url)))
-        await asyncio.sleep(0.2)
+        while set(threading.enumerate()) == before:  # its request has none yet
+            await asyncio.sleep(0.01)
         under_way.cancel()
         await under_way
 

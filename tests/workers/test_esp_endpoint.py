@@ -66,6 +66,10 @@ def test_the_services_are_anymails():
         (f"anymail+postmark://?server_token={SECRET}&debug_api_requests=true", "debug_api_requests is not for here"),
         (f"anymail+postmark://?server_token={SECRET}&timeout=3", "timeout is not for here"),
         (f"anymail+postmark://?server_token={SECRET}&connections=0", "connections is a number"),
+        (f"anymail+postmark://?server_token={SECRET}&api_url=http://api.example.org", "api_url must start with https"),
+        (f"anymail+postmark://?server_token={SECRET}&api_url=api.example.org", "api_url must start with https"),
+        (f"anymail+postmark://?server_token={SECRET}&api_url=https://[", "cannot be read"),
+        (f"anymail+postmark://?server_token={SECRET}&api_url=true", "api_url must start with https"),
         (f"anymail+postmark://?server_token=a&connections={SECRET}", "connections is a number"),
     ],
 )
@@ -83,7 +87,6 @@ def test_what_cannot_be_read_is_told_without_the_value(url, remedy):
         (f"anymail+postmark://?api_key={SECRET}", "the parameter server_token is missing"),
         (f"anymail+postmark://?server_token={SECRET}&stream=x&color={SECRET}", "postmark takes no color, stream"),
         (f"anymail+postmark://?server_token={SECRET}&idna_encoder={SECRET}", "one of the parameters cannot be used"),
-        (f"anymail+postmark://?server_token={SECRET}&api_url=true", "one of the parameters cannot be used"),
     ],
 )
 def test_what_the_service_does_not_take_is_told_when_a_worker_starts(url, remedy):

@@ -126,8 +126,12 @@ class EspLine:
 
         limit = self._desk.limit_seconds
         departure = Departure(until=time.monotonic() + limit)
-        self._under_way = under_way = Future[MailReceipt]()
-        threading.Thread(target=self._run, args=(under_way, departure), name="esp", daemon=True).start()
+        under_way = Future[MailReceipt]()
+        try:
+            threading.Thread(target=self._run, args=(under_way, departure), name="esp", daemon=True).start()
+        except RuntimeError:  # the machine has no more threads
+            raise Interrupted("No thread could be had for the request.", kind="no_thread") from None
+        self._under_way = under_way
         answer = asyncio.wrap_future(under_way)
         answer.add_done_callback(_heard)
         try:
