@@ -22,7 +22,7 @@ from workers.channels.base import MailReceipt
 from workers.channels.letter import Letter
 from workers.esp_endpoint import EspEndpoint
 
-if TYPE_CHECKING:  # else loaded by who has such a provider: 20 MB
+if TYPE_CHECKING:  # else loaded by who has such a provider: 5 MB
     from anymail.backends.base_requests import AnymailRequestsBackend
 
     from workers.esp_wire import Departure
