@@ -182,6 +182,7 @@ class LocalStack:
     def _set_environment(self) -> None:
         self.env |= {"DEBUG": "true", "PYTHONUNBUFFERED": "1"}
         self.env.setdefault("SIGNUP_OPEN", "true")
+        self.env.setdefault("PUBLIC_URL", f"http://127.0.0.1:{self.options.port}")
         self.env.setdefault("ACCESS_TOKEN_MINUTES", "720")  # so that the printed curl lines live for a day's work
         for name, file in SECRETS.items():
             if not self._is_given(name):
