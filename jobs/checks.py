@@ -38,6 +38,7 @@ POSITIVE = (
 )
 SHORTEST_HS256_KEY = 32  # bytes: RFC 7518 §3.2
 RFC_DOT_SECONDS = 600  # RFC 5321 §4.5.3.2.6
+SHORTEST_EVENT_SECRET = 16  # characters
 LONGEST_PUBLIC_URL = 200  # characters: with the token, the link has to fit on a line of a mail (998)
 SHORTEST_LEASE_SECONDS = 5  # a worker's threads tick once a second, and it falls silent after half a lease without
 
@@ -52,6 +53,8 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         *_sizes(conf),
         *_redis(conf),
         *_providers(conf),
+        *_types(conf),
+        *_events(conf),
         *_unknowns(conf),
         *_senders(conf),
         *_public_url(conf),
@@ -122,6 +125,33 @@ def _providers(conf: Tunables) -> Iterator[CheckMessage]:
             "E007",
             "EMAIL_PROVIDERS is empty: no email could be sent.",
             "Name at least one: main=smtp+tls://user:pass@host:587",
+        )
+
+
+def _types(conf: Tunables) -> Iterator[CheckMessage]:
+    emails = [type.name for type in types.every() if not type.handler and not type.destination]
+    for type, alias in conf.type_providers.items():
+        if type not in emails:
+            known = ", ".join(emails)
+            yield _error("E020", f"TYPE_PROVIDERS names {type!r}, which is no type of email.", f"Types: {known}.")
+        if alias not in conf.email_providers:
+            known = ", ".join(conf.email_providers)
+            yield _error("E020", f"TYPE_PROVIDERS: {type!r} has no provider {alias!r}.", f"Aliases: {known}.")
+
+
+def _events(conf: Tunables) -> Iterator[CheckMessage]:
+    for name, _, secret in (entry.partition(":") for entry in conf.event_secrets):
+        if not name or len(secret) < SHORTEST_EVENT_SECRET:  # not shown
+            yield _error(
+                "E021",
+                f"EVENT_SECRETS has an entry that is no name, a colon and at least {SHORTEST_EVENT_SECRET} characters.",
+                "python -c \"import secrets; print('events:' + secrets.token_hex(16))\"",
+            )
+    if conf.event_keys and not conf.event_secrets:
+        yield _warning(
+            "W020",
+            "EVENT_KEYS is set, but without EVENT_SECRETS no email service can tell anything.",
+            "Set EVENT_SECRETS, too, or take EVENT_KEYS out.",
         )
 
 

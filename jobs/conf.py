@@ -19,8 +19,11 @@ class Tunables:
     """What `settings.SENDONCE` holds; times in seconds, sizes in bytes."""
 
     redis_url: str
-    email_providers: dict[str, str]  # alias → smtp URL, the first is the default
+    email_providers: dict[str, str]  # alias → URL, the first is the default
+    type_providers: dict[str, str]  # type of email → alias of its provider, for jobs that name none
     evidence_sources: dict[str, str]  # alias → URL where that provider can be asked what it has
+    event_secrets: tuple[str, ...]  # name:secret, of whoever may tell of mails; none: nobody
+    event_keys: dict[str, str]  # anymail's settings for services that sign what they tell
     on_unknown: dict[str, str]  # type of job → policy, where it is not `hold`
     allowed_senders: tuple[str, ...]  # addresses or @domains that `from` may name
     sealing_keys: tuple[str, ...]  # secrets; the first encrypts, all decrypt

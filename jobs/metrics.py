@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from jobs.states import SuppressionReason
+from jobs.states import EventKind, SuppressionReason
 
 JOBS_PROCESSED = Counter(
     "jobs_processed_total", "Jobs that a worker settled, by the status they reached.", ["status", "type"]
@@ -51,7 +51,15 @@ INQUIRIES = Counter(
     ["source", "answer"],
 )
 
+EMAIL_EVENTS = Counter(
+    "email_events_total",
+    "What email services have told of mails, by kind; `unmatched`: of none of our jobs.",
+    ["kind"],
+)
+
 for tier in ("l1", "l2"):
     DUPLICATES.labels(tier=tier)  # told as 0 before the first one
+for kind in (*EventKind, "unmatched"):
+    EMAIL_EVENTS.labels(kind=kind)
 for reason in SuppressionReason:
     SUPPRESSED.labels(reason=reason.value)

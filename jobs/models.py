@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q, Value
 from django.utils.translation import gettext_lazy as _
 
+from jobs.event_table import Event as Event
 from jobs.schedule_table import Schedule as Schedule
 from jobs.states import (
     FINAL,
@@ -22,11 +23,11 @@ from jobs.states import (
     Reason,
     Resolution,
     Status,
-    WorkerState,
 )
 from jobs.suppression_table import Suppression as Suppression
 from jobs.template_models import Template as Template
 from jobs.template_models import TemplateVersion as TemplateVersion
+from jobs.worker_table import Worker as Worker
 
 
 def _choices(words: type[StrEnum]) -> list[tuple[str, str]]:
@@ -281,21 +282,3 @@ class Destination(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
-
-
-class Worker(models.Model):
-    """One worker process and its heartbeat; its claims are good while it beats."""
-
-    id = models.UUIDField(primary_key=True)  # new with every process
-    name = models.TextField()  # host:pid, for people
-    state = models.TextField(choices=_choices(WorkerState))
-    in_flight = models.IntegerField(default=0)
-    completed = models.BigIntegerField(default=0)
-    started_at = models.DateTimeField()
-    beat_at = models.DateTimeField()
-
-    class Meta:
-        constraints = (_one_of("state", WorkerState),)
-
-    def __str__(self) -> str:
-        return self.name

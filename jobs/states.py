@@ -67,6 +67,20 @@ class SuppressionReason(StrEnum):
     UNSUBSCRIBE = "unsubscribe"  # whoever reads its mail asked for it
 
 
+class EventKind(StrEnum):
+    """What an email service says of one mail, in anymail's words. Openings and clicks are not kept."""
+
+    QUEUED = "queued"
+    SENT = "sent"
+    DELIVERED = "delivered"  # the receiving server has it
+    DEFERRED = "deferred"  # the service tries again
+    BOUNCED = "bounced"
+    REJECTED = "rejected"  # the service itself did not try
+    FAILED = "failed"
+    COMPLAINED = "complained"  # reported as spam
+    UNSUBSCRIBED = "unsubscribed"
+
+
 class Outcome(StrEnum):
     """How one attempt ended."""
 

@@ -30,7 +30,15 @@ def tunables(env: Environment, *, debug: bool, secret_key: str) -> dict[str, Any
             "smtp+tls:// (STARTTLS required), smtps:// (TLS from the first byte). "
             "User and password URL-encoded; ?ca=/path/ca.pem trusts a private authority, ?connections=20 is the most that one "
             "worker process opens at once (64), ?rate=14/s;50000/d is the most that all of them give it, ?then=backup is the "
-            "provider that is tried when this one did not take a message. Several options: & between.",
+            "provider that is tried when this one did not take a message. Several options: & between. Or an email service over HTTP: anymail+postmark://?server_token=TOKEN "
+            "(docs/providers.md).",
+        ),
+        "type_providers": env.pairs(
+            "TYPE_PROVIDERS",
+            [],
+            example="welcome_email=pm",
+            help="type=alias list: the provider of emails of this type that name none. Looked at when they are sent. "
+            "Not listed: the first of EMAIL_PROVIDERS.",
         ),
         "evidence_sources": env.pairs(
             "EVIDENCE_SOURCES",
@@ -38,6 +46,21 @@ def tunables(env: Environment, *, debug: bool, secret_key: str) -> dict[str, Any
             example="main=mailgun+https://api:KEY@api.mailgun.net/v3/mg.example.org",
             help="alias=URL list: where a provider of EMAIL_PROVIDERS can be asked whether it has a message (docs/unknowns.md). "
             "mailgun+https://api:KEY@api.mailgun.net/v3/DOMAIN, inbox+smtp://host:port (the local inbox).",
+        ),
+        "event_secrets": tuple(
+            env.names(
+                "EVENT_SECRETS",
+                [],
+                help="name:secret list. Email services may tell at https://name:secret@HOST/events/SERVICE what became of "
+                "mails (docs/providers.md); any of these opens. Without one there is no such address.",
+            )
+        ),
+        "event_keys": env.pairs(
+            "EVENT_KEYS",
+            [],
+            example="MAILGUN_WEBHOOK_SIGNING_KEY=KEY",
+            help="NAME=key list for services that sign what they tell, by the names of anymail's settings: "
+            "MAILGUN_WEBHOOK_SIGNING_KEY=KEY.",
         ),
         "on_unknown": env.pairs(
             "ON_UNKNOWN",

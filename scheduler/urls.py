@@ -64,6 +64,11 @@ urlpatterns: list[Any] = [
     path("admin/", admin.site.urls),
 ]
 
+if tunables().event_secrets:  # else there is no such address, and anymail is not loaded
+    from jobs.api import told
+
+    urlpatterns.append(path("events/<str:esp>", told.told, name="events"))
+
 if tunables().inbox_dir:  # local only; production never loads it
     from scheduler.embedded import inbox_page
 

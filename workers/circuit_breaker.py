@@ -38,6 +38,7 @@ LONGEST_SPREAD_SECONDS: Final = 30.0  # … but before long
 DOWN: Final = frozenset(
     {
         *("dns", "connect", "unreachable", "tls", "timeout", "unanswered", "http_5xx"),
+        *("esp_setup", "esp_closed", "esp_protocol", "esp_5xx"),
         *("smtp_closed", "smtp_closing", "smtp_closed_before_dot", "smtp_protocol", "smtp_greeting", "smtp_auth"),
     }
 )

@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from jobs import networks, notifications
 from workers import retry_after
+from workers.causes import causes
 from workers.tasks import Ending, How
 
 SHORTEST_SECRET = 4  # characters of an address that are taken out of what is told about it
@@ -104,20 +105,7 @@ def _may_have_arrived(last: Any) -> bool:
     if isinstance(last, requests.exceptions.ConnectTimeout | requests.exceptions.SSLError):
         return False
     before = (ConnectTimeoutError, NameResolutionError, NewConnectionError, HandshakeError, AddressRefused)
-    return not any(isinstance(cause, before) for cause in _causes(last))
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what is behind it, as requests and urllib3 wrap it."""
-    waiting, seen = [error], set()
-    while waiting:
-        one = waiting.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        wrapped = (one.__cause__, one.__context__, getattr(one, "reason", None), *one.args)
-        waiting += [inner for inner in wrapped if isinstance(inner, BaseException)]
+    return not any(isinstance(cause, before) for cause in causes(last))
 
 
 # ── Looking on ────────────────────────────────────────────────────────────────────────────────

@@ -10,6 +10,8 @@ User and password are percent-encoded. Behind the host may stand, after `?` and 
     connections=20          the most that one worker process opens at once (64)
     rate=14/s;50000/d       the most that all workers together give it (jobs/rates.py)
     then=backup             the provider that is tried when this one provably did not take a message
+
+Or of services that are reached over HTTP (workers/esp_endpoint.py).
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from django.core.exceptions import ImproperlyConfigured
 from jobs import rates
 from jobs.conf import tunables
 from jobs.rates import Rate
+from workers import esp_endpoint
+from workers.esp_endpoint import EspEndpoint
 
 Security = Literal["opportunistic", "starttls", "tls"]
 
@@ -86,7 +90,10 @@ class Endpoint:
             raise _wrong(self.alias, f"cannot read the CA file {self.ca_file!r}; ?ca= names a PEM file.") from error
 
 
-def endpoints(urls: Mapping[str, str] | None = None) -> dict[str, Endpoint]:
+Provider = Endpoint | EspEndpoint
+
+
+def endpoints(urls: Mapping[str, str] | None = None) -> dict[str, Provider]:
     """Every provider by alias, the default one first. Raises ImproperlyConfigured with the remedy."""
     urls = tunables().email_providers if urls is None else urls
     if not urls:
@@ -97,7 +104,7 @@ def endpoints(urls: Mapping[str, str] | None = None) -> dict[str, Endpoint]:
     return found
 
 
-def stand_ins(alias: str, found: Mapping[str, Endpoint]) -> tuple[Endpoint, ...]:
+def stand_ins(alias: str, found: Mapping[str, Provider]) -> tuple[Provider, ...]:
     """A provider, and those that stand in for it, one after the other. Raises ImproperlyConfigured."""
     chain = [found[alias]]
     while (then := chain[-1].then) is not None:
@@ -111,16 +118,19 @@ def stand_ins(alias: str, found: Mapping[str, Endpoint]) -> tuple[Endpoint, ...]
     return tuple(chain)
 
 
-def parse(alias: str, url: str) -> Endpoint:
+def parse(alias: str, url: str) -> Provider:
     """The endpoint behind one alias=URL. Raises ImproperlyConfigured; no message shows the URL."""
     if not _ALIAS.fullmatch(alias):
         # Not shown: where the alias was forgotten, this is a piece of the URL.
         raise ImproperlyConfigured(
             f"EMAIL_PROVIDERS: an alias is up to 63 letters, digits, '.', '_' and '-', with = behind it. {_EXAMPLE}"
         )
+    if esp_endpoint.is_esp(url):
+        return _encrypted(esp_endpoint.parse(alias, url, connections=CONNECTIONS, most_connections=MOST_CONNECTIONS))
     parts = _split(alias, url)
     if parts.scheme not in SCHEMES:
-        raise _wrong(alias, f"the URL must start with {', '.join(f'{name}://' for name in SCHEMES)}. {_EXAMPLE}")
+        known = ", ".join(f"{name}://" for name in SCHEMES)
+        raise _wrong(alias, f"the URL must start with {known} or anymail+SERVICE://. {_EXAMPLE}")
     security, default_port = SCHEMES[parts.scheme]
     host, port = _host_and_port(alias, parts)
     username, password = _credentials(alias, parts)
@@ -151,11 +161,23 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def _split(alias: str, url: str) -> SplitResult:
+def _encrypted(endpoint: EspEndpoint) -> EspEndpoint:
+    """A key travels encrypted, or not beyond this machine."""
+    parts = _split_freely(endpoint.alias, str(endpoint.parameters.get("api_url", "https://")))
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+        raise _wrong(endpoint.alias, "api_url must start with https://.")
+    return endpoint
+
+
+def _split_freely(alias: str, url: str) -> SplitResult:
     try:
-        parts = urlsplit(url)
+        return urlsplit(url)
     except ValueError:
         raise _wrong(alias, f"the URL cannot be read. {_ENCODE}") from None
+
+
+def _split(alias: str, url: str) -> SplitResult:
+    parts = _split_freely(alias, url)
     if parts.fragment or parts.path not in ("", "/"):
         raise _wrong(alias, f"the URL has something behind the host. {_ENCODE}")
     return parts

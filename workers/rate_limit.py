@@ -22,7 +22,7 @@ from jobs.rates import Rate
 from jobs.throttles import Draw, Turn
 from jobs.types import JobType
 from workers.channels.base import Route
-from workers.providers import Endpoint
+from workers.providers import Provider
 
 ANY: Final = "*"
 NAMES_SECONDS: Final = 60.0  # a user may be made, or get another name
@@ -33,9 +33,10 @@ Rates = tuple[Rate, ...]
 class Limits:
     """Those of this installation; where there are none, nobody is asked."""
 
-    def __init__(self, endpoints: Mapping[str, Endpoint], conf: Tunables) -> None:
+    def __init__(self, endpoints: Mapping[str, Provider], conf: Tunables) -> None:
         self._of_providers = {alias: endpoint.rates for alias, endpoint in endpoints.items()}
         self._default = next(iter(endpoints))
+        self._by_type = conf.type_providers
         self._of_domains = {domain.lower(): rates for domain, rates in conf.domain_rates.items()}
         self._of_users = conf.owner_rates
         self._of_owners: dict[int, Rates] = {}
@@ -63,7 +64,7 @@ class Limits:
         type_ = types.find(claim.type)
         if type_ is None or not type_.is_email:
             return
-        alias = claim.provider or self._default
+        alias = claim.provider or self._by_type.get(claim.type) or self._default
         yield from _draws("provider", alias, self._of_providers.get(alias, ()))
         if self._of_domains:
             for domain, recipients in _domains(claim, type_).items():

@@ -10,7 +10,7 @@ import msgspec
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from jobs.models import Attempt
+from jobs.models import Attempt, Event
 
 SHOWN_CHARACTERS = 20_000
 
@@ -42,6 +42,19 @@ def as_history(job_id: UUID) -> SafeString | str:
                 a.detail,
             )
             for a in attempts
+        ),
+    )
+    return format_html("<ol>{}</ol>", lines) if lines else "-"
+
+
+def as_events(job_id: UUID) -> SafeString | str:
+    """What email services told of a job's mail, oldest first; their words are escaped."""
+    lines = format_html_join(
+        "",
+        "<li><b>{}</b> {} {} {} {}<br>{}</li>",
+        (
+            (e.kind, e.recipient, f"{e.at:%Y-%m-%d %H:%M:%S} UTC", e.esp, e.reason, e.detail)
+            for e in Event.objects.filter(job_id=job_id).order_by("at", "id")
         ),
     )
     return format_html("<ol>{}</ol>", lines) if lines else "-"

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from jobs.admin.facts import as_history, as_text
+from jobs.admin.facts import as_events, as_history, as_text
 from jobs.admin.read_only import ReadOnly, TypeFilter
 from jobs.models import Destination, Job, Worker
 
@@ -47,9 +47,10 @@ class JobAdmin(ReadOnly):
         "result_text",
         "error_text",
         "history",
+        "events",
         "payload_text",
     )
-    readonly_fields = ("result_text", "error_text", "history", "payload_text")
+    readonly_fields = ("result_text", "error_text", "history", "events", "payload_text")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         found: QuerySet[Job] = super().get_queryset(request)
@@ -70,6 +71,10 @@ class JobAdmin(ReadOnly):
     @display(description="attempts, one by one")
     def history(self, row: Job) -> SafeString | str:
         return as_history(row.id)
+
+    @display(description="what the email service told")
+    def events(self, row: Job) -> SafeString | str:
+        return as_events(row.id)
 
     @display(description="payload")
     def payload_text(self, row: Job) -> SafeString | str:

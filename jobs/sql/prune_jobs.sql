@@ -10,6 +10,8 @@ WITH old AS (
     ORDER BY finished_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), history AS (
     DELETE FROM jobs_attempt WHERE job_id = ANY(ARRAY(SELECT id FROM old))
+), events AS (
+    DELETE FROM jobs_event WHERE job_id = ANY(ARRAY(SELECT id FROM old))
 ), letters AS (
     DELETE FROM jobs_deadletter WHERE job_id = ANY(ARRAY(SELECT id FROM old))
 )

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from jobs import queue
 from jobs.admin.read_only import COUNTED
-from jobs.models import Attempt, Job, Worker
+from jobs.models import Attempt, Event, Job, Worker
 from tests.jobs.conftest import make_dead_letter, make_job
 
 DESK = "/admin/jobs/deadletter/"
@@ -115,6 +115,17 @@ def test_a_dead_letter_shows_its_evidence_and_escapes_what_came_from_outside(des
         assert fact in page
     assert "<script>alert(1)" not in page
     assert "&lt;/pre&gt;&lt;script&gt;" in page
+
+
+def test_a_job_shows_what_its_email_service_told(admin_client, owner):
+    row, now = make_job(owner), timezone.now()
+    words = {"esp": "postmark", "recipient": "ann@example.org", "reason": "bounced", "detail": "<b>550</b>"}
+    Event.objects.create(job_id=row.id, owner=owner, event_id="1", kind="bounced", at=now, received_at=now, **words)
+
+    page = admin_client.get(f"/admin/jobs/job/{row.id}/change/").content.decode()
+
+    for fact in ("postmark", "ann@example.org", "bounced", "&lt;b&gt;550&lt;/b&gt;"):
+        assert fact in page
 
 
 def test_a_decided_dead_letter_shows_who_when_and_why(desk, owner):

@@ -38,6 +38,13 @@ def test_the_defaults_have_nothing_to_complain_about(monkeypatch):
         ({"on_unknown": {"fax": "hold"}}, "sendonce.E012"),
         ({"on_unknown": {"email": "retry"}}, "sendonce.E012"),
         ({"evidence_sources": {"nobody": "inbox+smtp://127.0.0.1:1025"}}, "sendonce.E013"),
+        ({"type_providers": {"fax": "local"}}, "sendonce.E020"),
+        ({"type_providers": {"webhook": "local"}}, "sendonce.E020"),
+        ({"type_providers": {"welcome_email": "nobody"}}, "sendonce.E020"),
+        ({"event_secrets": ("0123456789abcdef",)}, "sendonce.E021"),
+        ({"event_secrets": (":0123456789abcdef",)}, "sendonce.E021"),
+        ({"event_secrets": ("events:0123456789abcdef", "events:short")}, "sendonce.E021"),
+        ({"event_keys": {"MAILGUN_WEBHOOK_SIGNING_KEY": "k"}}, "sendonce.W020"),
         ({"public_url": "http://mail.example.org"}, "sendonce.E014"),
         ({"public_url": "mail.example.org"}, "sendonce.E014"),
         ({"public_url": "https://"}, "sendonce.E014"),
@@ -63,6 +70,21 @@ def test_a_source_whose_alias_was_forgotten_is_not_shown(monkeypatch):
 
     assert "secret" not in str(message)
     assert "EVIDENCE_SOURCES" in str(message)
+
+
+def test_types_may_have_providers_and_services_secrets(monkeypatch):
+    right = {"type_providers": {"welcome_email": "local"}, "event_secrets": ("events:0123456789abcdef",)}
+
+    assert found(monkeypatch, **right, event_keys={"MAILGUN_WEBHOOK_SIGNING_KEY": "k"}) == set()
+
+
+def test_a_secret_that_is_too_short_is_not_shown(monkeypatch):
+    conf = replace(tunables(), event_secrets=("events:hunter2",))
+    monkeypatch.setattr(checks, "tunables", lambda: conf)
+
+    (message,) = checks.check_settings(None)
+
+    assert "hunter2" not in str(message)
 
 
 @pytest.mark.parametrize(("url", "debug"), [("https://mail.example.org/post", False), ("http://localhost:8000", True)])

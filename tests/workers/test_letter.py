@@ -85,7 +85,7 @@ def content(part) -> str:
 def test_a_plain_email_is_exactly_these_lines():
     written = write(to="Ann Smith <ann@EXAMPLE.org>", headers={"X-Campaign": "spring"}, provider="main", attempt=5)
 
-    assert written == letter.Letter(
+    assert replace(written, origin=None) == letter.Letter(
         provider="main",
         mail_from="no-reply@sendonce.example",
         recipients=("ann@example.org",),

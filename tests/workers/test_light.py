@@ -8,6 +8,7 @@ import sys
 from tests.journeys.platform import ROOT
 
 HEAVY = [
+    "anymail",
     "apprise",
     "cryptography.fernet",
     "google.protobuf",
@@ -25,6 +26,7 @@ sys.argv = ["manage.py", "run_worker"]
 import django
 django.setup()
 import workers.worker, workers.channels.registry
+workers.channels.registry.channels()
 print(*[name for name in {HEAVY} if name in sys.modules])
 """
 

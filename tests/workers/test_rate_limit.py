@@ -60,6 +60,22 @@ def test_a_provider_is_given_so_much_whoever_names_it(tunables):
     assert lacking(other_worker, email(owner_id=2)) == ["provider:main"]
 
 
+def test_the_provider_of_a_type_is_given_what_that_type_sends(tunables):
+    limits = the_limits(
+        tunables,
+        "main=smtp://127.0.0.1:25,backup=smtp://127.0.0.1:26?rate=1/h",
+        type_providers={"welcome_email": "backup"},
+    )
+    welcome = [email(type="welcome_email") for _ in range(2)]
+
+    assert lacking(limits, *welcome, email(), email(provider="backup")) == [
+        "",
+        "provider:backup",
+        "",
+        "provider:backup",
+    ]
+
+
 def test_a_provider_that_stands_in_has_a_limit_of_its_own(tunables):
     limits = the_limits(tunables, "main=smtp://127.0.0.1:25?then=backup,backup=smtp://127.0.0.1:26?rate=2/h")
     backup = Route("email", "backup", TWO)

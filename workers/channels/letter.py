@@ -43,6 +43,14 @@ class Letter(Struct, frozen=True, kw_only=True):
     eight_bit: bool
     message_id: str
     is_last_attempt: bool
+    origin: Origin | None = None  # for those who do not take bytes
+
+
+class Origin(Struct, frozen=True, kw_only=True):
+    """What a letter was written from."""
+
+    draft: _Draft
+    claim: Claim
 
 
 class _Draft(Struct, frozen=True, kw_only=True):
@@ -113,6 +121,7 @@ def _letter(draft: _Draft, claim: Claim) -> Letter:
         eight_bit=not body.isascii(),
         message_id=message_id,
         is_last_attempt=claim.is_last_attempt,
+        origin=Origin(draft=draft, claim=claim),
     )
 
 
@@ -147,19 +156,25 @@ def _date(at: datetime) -> bytes:
 
 
 def _correlation(given: str) -> bytes:
-    """The correlation id came from outside: only visible ASCII of it is repeated."""
-    safe = _NOT_IN_CORRELATION.sub("", given or "")[:_MAX_CORRELATION_CHARACTERS]
+    safe = correlation_in_header(given)
     return mime.unstructured("X-Correlation-ID", safe) if safe else b""
+
+
+def correlation_in_header(given: str) -> str:
+    """The correlation id came from outside: only visible ASCII of it is repeated."""
+    return _NOT_IN_CORRELATION.sub("", given or "")[:_MAX_CORRELATION_CHARACTERS]
 
 
 def _unsubscribe(wanted: Unsubscribe, address: Address, claim: Claim) -> bytes:
     """RFC 8058: a link, and that one POST to it is enough."""
-    reader = Reader(claim.owner_id, address.spec, wanted.topic, claim.job_id)
+    return mime.unstructured("List-Unsubscribe", f"<{unsubscribe_link(wanted, address, claim)}>") + ONE_CLICK
+
+
+def unsubscribe_link(wanted: Unsubscribe, address: Address, claim: Claim) -> str:
     try:
-        link = unsubscribing.link(reader)
+        return unsubscribing.link(Reader(claim.owner_id, address.spec, wanted.topic, claim.job_id))
     except LookupError:
         raise Transient("PUBLIC_URL is not set for this worker. Set it as for the API.", kind="public_url") from None
-    return mime.unstructured("List-Unsubscribe", f"<{link}>") + ONE_CLICK
 
 
 def _content(draft: _Draft) -> Part:

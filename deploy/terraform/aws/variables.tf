@@ -92,7 +92,8 @@ variable "settings" {
 
   validation {
     condition = length(setintersection(keys(var.settings), [
-      "SECRET_KEY", "JWT_SIGNING_KEY", "JWT_PRIVATE_KEY", "DATABASE_URL", "EMAIL_PROVIDERS", "EVIDENCE_SOURCES"
+      "SECRET_KEY", "JWT_SIGNING_KEY", "JWT_PRIVATE_KEY", "DATABASE_URL", "EMAIL_PROVIDERS", "EVIDENCE_SOURCES",
+      "EVENT_SECRETS", "EVENT_KEYS"
     ])) == 0
     error_message = "Secrets would stand in the task definition for all to read."
   }

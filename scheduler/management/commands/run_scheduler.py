@@ -21,6 +21,7 @@ from scheduler.loops.reconciler import Reconciler
 from scheduler.loops.rescuer import Rescuer
 from scheduler.loops.timekeeper import Timekeeper
 from scheduler.loops.waker import Waker
+from scheduler.loops.witness import Witness
 from scheduler.ticker import Ticker
 from workers import probes
 from workers.evidence.registry import sources
@@ -49,6 +50,7 @@ class Command(BaseCommand):
             Rescuer(conf),
             Reconciler(),
             inquirer,
+            Witness(),
             Waker(conf),
             Pruner(conf),
         ]

@@ -49,7 +49,7 @@ from tests.jobs.transitions.builders import (
     unknown,
 )
 
-BIG = ("jobs_job", "jobs_delivery", "jobs_deadletter", "jobs_attempt", "jobs_suppression")
+BIG = ("jobs_job", "jobs_delivery", "jobs_deadletter", "jobs_attempt", "jobs_event", "jobs_suppression")
 ROWS = 20_000
 
 # ── What each statement may read ──────────────────────────────────────────────────────────────
@@ -57,7 +57,7 @@ ROWS = 20_000
 KEYS = {
     *("jobs_batch_pkey", "destination_name"),
     *("jobs_job_pkey", "jobs_delivery_pkey", "jobs_deadletter_pkey", "deadletter_once_per_episode"),
-    *("jobs_schedule_pkey", "suppression_once"),
+    *("jobs_schedule_pkey", "suppression_once", "event_once"),
 }
 BY_KEY = {  # the hot path, and people: rows are named, and found by their name
     *("insert_jobs", "claim", "gate", "gate_standing", "duplicate", "hold", "put_back_jobs", "release_claimed"),
@@ -68,7 +68,7 @@ BY_KEY = {  # the hot path, and people: rows are named, and found by their name
     *("lock_jobs_of_dead_letters", "look_at_dead_letters", "requeue_jobs", "override_jobs"),
     *("decide_deliveries", "decide_jobs", "resolve_dead_letters", "note_evidence"),
     *("insert_schedule", "advance_schedule", "batch_told", "pause_schedule", "resume_schedule", "now"),
-    *("insert_suppressions", "suppressed_recipients", "suppress_jobs"),
+    *("insert_events", "insert_suppressions", "suppressed_recipients", "suppress_jobs"),
 }
 BY_INDEX = {  # found by state: each by the index that was made for it
     "cancel": {"job_of_owner"},
@@ -83,6 +83,7 @@ BY_INDEX = {  # found by state: each by the index that was made for it
     "bury_held": {"job_unknown"},
     "policy_due": {"job_unknown"},
     "claim_inquiries": {"deadletter_open"},
+    "witnessed_unknowns": {"deadletter_open", "attempt_of_job", "event_once"},
     "open_dead_letters": {"deadletter_open"},
     "lock_held_by_silent": {"job_running"},
     "lock_own_unknown": {"job_running"},
@@ -91,7 +92,7 @@ BY_INDEX = {  # found by state: each by the index that was made for it
     "prune_workers": {"job_running"},
     "prune_bodies": {"job_finished"},
     "prune_keys": {"job_idempotency_window"},
-    "prune_jobs": {"job_finished", "attempt_of_job"},
+    "prune_jobs": {"job_finished", "attempt_of_job", "event_once"},
 }
 BY_STATUS = {"job_of_owner_by_status"}  # a skip scan over a few owners: it reads what stands there and no more
 LARGE_SHARE = {("policy_due", "a backlog")}  # a quarter of all jobs is unknown and is looked through
@@ -144,6 +145,11 @@ def fill(status: str, state: str, *, rows: int = ROWS, start: int = 0) -> None:
     sql(
         "INSERT INTO jobs_attempt (job_id, claim, number, outcome, detail, ended_at) "
         f"SELECT id, claim, 1, 'sent', '', now() FROM jobs_job {only}",
+        start,
+    )
+    sql(
+        "INSERT INTO jobs_event (job_id, owner_id, esp, event_id, kind, recipient, reason, detail, at, received_at) "
+        f"SELECT id, owner_id, 'postmark', id::text, 'delivered', '', '', '', now(), now() FROM jobs_job {only}",
         start,
     )
 
