@@ -12,7 +12,7 @@ FROM page AS p
 LEFT JOIN LATERAL (
     SELECT e.kind AS told, e.esp, e.at, e.received_at, d.provider AS marked_for, d.claimed_at,
            j.id, p.claim, j.dedupe_hash, j.type, j.payload, j.attempts, j.max_attempts, j.priority, j.provider,
-           j.correlation_id, j.deaths, j.owner_id
+           j.correlation_id, j.traceparent, j.deaths, j.owner_id
     FROM (SELECT * FROM jobs_event WHERE job_id = p.job_id
           AND kind IN ('sent', 'delivered', 'deferred', 'bounced', 'complained') ORDER BY id LIMIT 1) AS e
     CROSS JOIN LATERAL (
