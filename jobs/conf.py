@@ -53,6 +53,7 @@ class Tunables:
     command_timeout_seconds: float
     dot_timeout_seconds: float
     http_timeout_seconds: float
+    circuit_open_seconds: float  # before somebody tries; also the time after which somebody else may
     gate_ttl_seconds: int
     idempotency_hours: int
     keep_completed_days: int

@@ -22,6 +22,7 @@ import msgspec
 import structlog
 from redis import RedisCluster
 
+from jobs.conf import tunables
 from jobs.rates import Rate
 from jobs.redis_session import Away, asking
 
@@ -31,7 +32,6 @@ WINDOW_SECONDS: Final = 30.0  # in which calls are counted
 SLICES: Final = 3  # that it is made of: the oldest is forgotten as a whole
 LEAST_CALLS: Final = 3
 FAILING_SHARE: Final = 0.6
-OPEN_SECONDS: Final = 30.0  # before somebody tries; also the time after which somebody else may
 TRIAL_SECONDS: Final = 2.0  # after which all others ask again how that went
 LONGEST_ROW_SECONDS: Final = 300.0  # that somebody is told to wait for a token
 
@@ -164,7 +164,7 @@ class Circuit(NamedTuple):
 
 def report(calls: Mapping[str, Counts]) -> dict[str, Circuit]:
     """Have these calls counted; how the circuits of these names stand then. Nothing where Redis does not answer."""
-    fixed = [_ms(WINDOW_SECONDS), SLICES, LEAST_CALLS, FAILING_SHARE, _ms(OPEN_SECONDS)]
+    fixed = [_ms(WINDOW_SECONDS), SLICES, LEAST_CALLS, FAILING_SHARE, _ms(tunables().circuit_open_seconds)]
     names = list(calls)
     if not names:
         return {}
@@ -188,7 +188,7 @@ def may_try(name: str) -> Circuit:
     try:
         with asking() as client:
             said: Any = client.register_script(_PROBE)(
-                keys=[_circuit(name)], args=[_ms(OPEN_SECONDS), _ms(TRIAL_SECONDS)]
+                keys=[_circuit(name)], args=[_ms(tunables().circuit_open_seconds), _ms(TRIAL_SECONDS)]
             )
     except Away:
         return Circuit(None)

@@ -163,6 +163,11 @@ def tunables(env: Environment, *, debug: bool, secret_key: str) -> dict[str, Any
         "http_timeout_seconds": env.number(
             "HTTP_TIMEOUT_SECONDS", 30.0, help="Time that a webhook's receiver has for its answer, seconds."
         ),
+        "circuit_open_seconds": env.number(
+            "CIRCUIT_OPEN_SECONDS",
+            30.0,
+            help="How long a provider or host that does not work is left alone before one job tries it, seconds.",
+        ),
         "gate_ttl_seconds": env.integer("GATE_TTL_SECONDS", 86400, help="How long Redis remembers a key, seconds."),
         "idempotency_hours": env.integer("IDEMPOTENCY_HOURS", 24, help="How long an Idempotency-Key is kept, hours."),
         "keep_completed_days": env.integer("KEEP_COMPLETED_DAYS", 30, help="Completed jobs are kept this long, days."),

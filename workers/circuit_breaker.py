@@ -1,8 +1,8 @@
 """The circuit breaker: whoever does not work is left alone for a while, by all workers together.
 
-A route that failed in 60 % of its calls, of three at least in 30 s, is open for 30 s: nobody goes by it, and no job
-spends an attempt on it. Then one job tries; if that works, the circuit is closed, else it is open for another 30 s.
-(M. Nygard, Release It!, chapter 5.)
+A route that failed in 60 % of its calls, of three at least in 30 s, is open for CIRCUIT_OPEN_SECONDS: nobody goes by
+it, and no job spends an attempt on it. Then one job tries; if that works, the circuit is closed, else it is open for as
+long again. (M. Nygard, Release It!, chapter 5.)
 
 Failed is what speaks of the other side's state: it cannot be reached, does not answer, hangs up, or says itself that it
 is out of order. That it refuses a message is a sign of life.

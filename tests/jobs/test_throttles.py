@@ -20,9 +20,9 @@ def told(ok: int = 0, bad: int = 0, name: str = MAIN) -> Circuit:
 
 
 @pytest.fixture
-def short(monkeypatch) -> None:
+def short(tunables) -> None:
     """An open circuit may be tried after a moment."""
-    monkeypatch.setattr(throttles, "OPEN_SECONDS", 0.2)
+    tunables(circuit_open_seconds=0.2)
 
 
 def is_over() -> bool:
@@ -100,10 +100,10 @@ def test_when_its_time_is_over_one_tries(bell, short):
     assert 0 < others <= 0.2, "nobody else, for as long as that may take"
 
 
-def test_whoever_asks_meanwhile_asks_again_soon(bell, short, monkeypatch):
+def test_whoever_asks_meanwhile_asks_again_soon(bell, short, tunables):
     told(bad=3)
     until(is_over)
-    monkeypatch.setattr(throttles, "OPEN_SECONDS", 30.0)
+    tunables(circuit_open_seconds=30.0)
     throttles.may_try(MAIN)
 
     assert throttles.may_try(MAIN).open_seconds == throttles.TRIAL_SECONDS

@@ -24,12 +24,12 @@ def copies_of(job_id: UUID, smtp: FaultySmtp) -> int:
     return sum(job_id_of(mail) == job_id for mail in smtp.accepted)
 
 
-def assert_balanced(smtp: FaultySmtp) -> None:
-    copies = Counter(job_id_of(mail) for mail in smtp.accepted)
+def assert_balanced(*servers: FaultySmtp) -> None:
+    copies = Counter(job_id_of(mail) for smtp in servers for mail in smtp.accepted)
     jobs = {job.id: job for job in Job.objects.all()}
     wrong = {str(id): (job.status, copies[id]) for id, job in jobs.items() if copies[id] not in _right_copies(job)}
 
-    assert not wrong, f"status and copies in the server's book: {wrong}"
+    assert not wrong, f"status and copies in the servers' books: {wrong}"
     assert copies.keys() <= jobs.keys(), "a mail of no job"
     assert not [finding for finding in audit() if not finding.is_ok]
     _assert_rows_agree(jobs)

@@ -27,8 +27,8 @@ def at_once(monkeypatch) -> None:
 
 
 @pytest.fixture
-def short(monkeypatch) -> None:
-    monkeypatch.setattr(throttles, "OPEN_SECONDS", 0.2)
+def short(tunables) -> None:
+    tunables(circuit_open_seconds=0.2)
 
 
 def fail(circuits: Circuits, error: errors.DeliveryError = AWAY, *, route: Route = MAIN, marked: bool = False):

@@ -7,8 +7,7 @@ import asyncio
 import pytest
 from django.db import connection
 
-from jobs import throttles
-from jobs.conf import tunables
+from jobs import conf
 from jobs.errors import DeliveryError, Interrupted, Permanent, Transient, Unanswered
 from jobs.models import Attempt, Job
 from tests.conftest import until
@@ -53,7 +52,7 @@ def a_trip(recorder, claim, channel, ways=None) -> Delivery:
         channels={"email": channel},
         recorder=recorder,
         routes=ways or routes(),
-        conf=tunables(),
+        conf=conf.tunables(),
     )
 
 
@@ -258,8 +257,8 @@ def test_when_nobody_works_jobs_wait_and_spend_no_attempt(recorder, moved):
     assert moved("jobs_postponed_total", reason="circuit_open") == 1
 
 
-def test_when_it_works_again_they_go_out(recorder, monkeypatch):
-    monkeypatch.setattr(throttles, "OPEN_SECONDS", 0.1)
+def test_when_it_works_again_they_go_out(recorder, tunables):
+    tunables(circuit_open_seconds=0.1)
     ways, channel = routes(), Providers(main={"connect": AWAY})
     for _ in range(3):
         go(recorder, build.gated(), channel, ways)

@@ -191,7 +191,9 @@ class FaultySmtp:
         return self
 
     def stop(self) -> None:
-        """Once stopped, `start` begins again on the same port, with the same book."""
+        """Once stopped, `start` begins again on the same port, with the same book; to stop it twice does no harm."""
+        if self._thread is not None and not self._thread.is_alive() and self._error is None:
+            return
         assert self._loop is not None
         assert self._stopping is not None
         assert self._thread is not None
