@@ -1,9 +1,9 @@
 """Tells one service of people's about one notice, by Apprise. Runs in a process that does nothing else meanwhile.
 
 Apprise says yes or no, and logs why. What a no means for the promise has to be known better: whether the service said
-it, or was never reached, or has perhaps heard all of it. So the answers that its plugins get are looked at where they
-pass, in `requests`, which nearly all of them use. Where they connect to is looked at, too, by an audit hook (PEP 578):
-that holds for whatever library a plugin uses.
+it, or was never reached, or has perhaps heard all of it. So what its plugins are answered is looked at where it passes,
+in `requests`, which nearly all of them use, and whether a byte of theirs has left, in `http.client`. Where they connect
+to is looked at, too, by an audit hook (PEP 578): that holds for whatever library a plugin uses.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from http.client import HTTPConnection
 from typing import Any
 
 import msgspec
@@ -22,9 +23,9 @@ from msgspec import Struct
 
 from jobs import networks, notifications
 from workers import retry_after
-from workers.causes import causes
 from workers.tasks import Ending, How
 
+BUSY = (408, 425, 429)
 SHORTEST_SECRET = 4  # characters of an address that are taken out of what is told about it
 
 
@@ -44,6 +45,7 @@ class Watch:
     """What was seen while one notice was told."""
 
     answers: list[Any] = field(default_factory=list)  # requests.Response, or the exception instead of one
+    has_begun: bool = False  # bytes of the last request may have left
     refused: str | None = None  # an address that may not be reached
 
 
@@ -82,30 +84,22 @@ def _ending(is_told: bool, watch: Watch, words: str) -> Ending:
     if watch.refused and not heard:
         told = f"It leads to {watch.refused}, which is not public. Have its network put into REACHABLE_NETWORKS."
         return Ending(how=How.PERMANENT, detail=told, kind="address_refused")
-    if heard or _may_have_arrived(last):
+    if heard or last is None:  # None: a plugin that does not speak HTTP, or not by `requests`
         return Ending(how=How.UNDONE, detail=words, kind="unanswered")
     if status is None:
+        if watch.has_begun:
+            return Ending(how=How.UNDONE, detail=words, kind="unanswered")
         return Ending(how=How.TRANSIENT, detail=words, kind="unreachable")
-    if status >= 500 or status in (408, 425, 429):
-        after = retry_after.seconds(last.headers.get("retry-after"))  # type: ignore[union-attr]
-        return Ending(how=How.TRANSIENT, detail=words, kind=f"http_{status // 100}xx", code=status, retry_after=after)
-    return Ending(how=How.PERMANENT, detail=words, kind=f"http_{status // 100}xx", code=status)
+    return _of_status(status, words, after=retry_after.seconds(last.headers.get("retry-after")))  # type: ignore[union-attr]
 
 
-def _may_have_arrived(last: Any) -> bool:
-    """No answer, and not one of the errors that come before the first byte of a request is written."""
-    import requests
-    from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
-    from urllib3.exceptions import SSLError as HandshakeError
-
-    if last is None:
-        return True  # a plugin that does not speak HTTP, or not by `requests`
-    if not isinstance(last, Exception):
-        return False
-    if isinstance(last, requests.exceptions.ConnectTimeout | requests.exceptions.SSLError):
-        return False
-    before = (ConnectTimeoutError, NameResolutionError, NewConnectionError, HandshakeError, AddressRefused)
-    return not any(isinstance(cause, before) for cause in causes(last))
+def _of_status(status: int, words: str, *, after: float | None) -> Ending:
+    """An answer that is not a yes. A 5xx is no clear no, either: who stands before the service says it of requests that
+    it has handed on (docs/decisions/0016)."""
+    kind = f"http_{status // 100}xx"
+    if status in BUSY or (status == 503 and after is not None):
+        return Ending(how=How.TRANSIENT, detail=words, kind=kind, code=status, retry_after=after)
+    return Ending(how=How.PERMANENT if status < 500 else How.UNDONE, detail=words, kind=kind, code=status)
 
 
 # ── Looking on ────────────────────────────────────────────────────────────────────────────────
@@ -127,9 +121,18 @@ def _look_on() -> None:
     """Once in a process: an audit hook cannot be taken away."""
     from requests.adapters import HTTPAdapter
 
-    plain = HTTPAdapter.send
+    plain, write = HTTPAdapter.send, HTTPConnection.send
+
+    def begin(self: HTTPConnection, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        if _watch:
+            _watch.has_begun = True
+        write(self, data)
 
     def send(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if _watch:
+            _watch.has_begun = False
         try:
             answer = plain(self, *args, **kwargs)
         except Exception as error:
@@ -140,7 +143,7 @@ def _look_on() -> None:
             _watch.answers.append(answer)
         return answer
 
-    HTTPAdapter.send = send  # type: ignore[method-assign]
+    HTTPAdapter.send, HTTPConnection.send = send, begin  # type: ignore[method-assign]
     sys.addaudithook(_audit)
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from ipaddress import ip_network
+from pathlib import Path
 
 import msgspec
 import pytest
+import trustme
 
 from tests.receiver import Receiver, receiver
 from workers import notifier
 from workers.notifier import Notice
 from workers.tasks import Ending, How
 
+NONSENSE = b"this is not TLS at all\r\n"
 TOKEN = "s3cr3t-t0k3n"
 
 
@@ -26,6 +34,42 @@ def conf(tunables):
 def side():
     with receiver() as side:
         yield side
+
+
+@pytest.fixture
+def broken_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+    """Makes a server that says nonsense instead of TLS, at once or when it was asked, and tells its port."""
+    context, authority = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), trustme.CA()
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    with ExitStack() as stack:
+
+        def make(*, after_request: bool) -> int:
+            def talk() -> None:
+                plain, _ = listener.accept()
+                with plain, suppress(OSError):  # it hangs up first
+                    if after_request:
+                        spoken = context.wrap_socket(plain.dup(), server_side=True)
+                        heard = b""
+                        with spoken:
+                            while b"silent" not in heard:
+                                heard += (said := spoken.recv(65536))
+                                assert said, "it hung up"
+                            plain.sendall(NONSENSE)
+                    else:
+                        plain.sendall(NONSENSE)
+                    plain.shutdown(socket.SHUT_WR)
+                    while plain.recv(65536):
+                        pass
+
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            talking = threading.Thread(target=talk, daemon=True)
+            talking.start()
+            stack.callback(talking.join, 10)
+            return int(listener.getsockname()[1])
+
+        yield make
 
 
 def tell(url: str, **notice: str) -> Ending:
@@ -47,7 +91,7 @@ def test_it_is_told_once(side: Receiver):
 
 
 def test_apprise_does_not_try_again_by_itself(side: Receiver):
-    side.answers = [(503, {}, b"")]
+    side.answers = [(503, {"Retry-After": "1"}, b"")]
 
     ending = tell(json_url(side) + "?retry=3&wait=0")
 
@@ -57,14 +101,18 @@ def test_apprise_does_not_try_again_by_itself(side: Receiver):
 @pytest.mark.parametrize(
     ("status", "headers", "how", "after"),
     [
-        (500, {}, How.TRANSIENT, None),
+        (500, {}, How.UNDONE, None),
+        (502, {}, How.UNDONE, None),
+        (503, {}, How.UNDONE, None),
         (503, {"Retry-After": "9"}, How.TRANSIENT, 9.0),
         (429, {}, How.TRANSIENT, None),
         (401, {}, How.PERMANENT, None),
         (404, {}, How.PERMANENT, None),
     ],
 )
-def test_a_service_that_says_no_is_believed(side: Receiver, status, headers, how, after):
+def test_a_service_that_says_no_is_believed_but_what_stands_before_it_may_not_know(
+    side: Receiver, status, headers, how, after
+):
     side.answers = [(status, headers, b"no")]
 
     ending = tell(json_url(side))
@@ -80,6 +128,19 @@ def test_who_hangs_up_after_the_request_may_have_heard_it(side: Receiver):
     ending = tell(json_url(side))
 
     assert (ending.how, ending.kind, len(side.heard)) == (How.UNDONE, "unanswered", 1)
+
+
+def test_a_connection_that_breaks_after_the_request_is_a_doubt_however_it_breaks(broken_tls):
+    """requests tells it by the same name as a handshake that failed."""
+    ending = tell(f"jsons://127.0.0.1:{broken_tls(after_request=True)}/")
+
+    assert (ending.how, ending.kind) == (How.UNDONE, "unanswered")
+
+
+def test_a_handshake_that_fails_is_none(broken_tls):
+    ending = tell(f"jsons://127.0.0.1:{broken_tls(after_request=False)}/")
+
+    assert (ending.how, ending.kind) == (How.TRANSIENT, "unreachable")
 
 
 def test_who_was_not_reached_has_heard_nothing():

@@ -39,7 +39,7 @@ def result_of(ending: Ending, *, doubt: type[DeliveryError]) -> dict[str, Any]:
         case How.PERMANENT:
             raise Permanent(ending.detail, kind=ending.kind, code=ending.code)
         case How.UNDONE:
-            raise doubt(ending.detail, kind=ending.kind)
+            raise doubt(ending.detail, kind=ending.kind, code=ending.code)
 
 
 class TaskLine:
