@@ -46,5 +46,10 @@ INQUIRIES = Counter(
     ["source", "answer"],
 )
 
+# Told as 0 before the first one; those of each provider by workers (workers/routes.py).
 for tier in ("l1", "l2"):
-    DUPLICATES.labels(tier=tier)  # told as 0 before the first one
+    DUPLICATES.labels(tier=tier)
+for channel in ("email", "webhook", "notification"):
+    CIRCUITS_OPENED.labels(channel=channel)
+for reason in ("circuit_open", "provider_rate", "domain_rate", "owner_rate"):
+    JOBS_POSTPONED.labels(reason=reason)

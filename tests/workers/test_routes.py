@@ -1,0 +1,92 @@
+"""What is told of providers: all of them from the start, and the end of an open circuit also by those who do nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from prometheus_client import REGISTRY
+
+from jobs import throttles
+from jobs.errors import Transient, Unanswered
+from jobs.throttles import LEAST_CALLS, Counts
+from tests.conftest import until
+from tests.workers.conftest import routes
+from workers import circuit_breaker
+from workers.channels.base import Route
+from workers.providers import endpoints
+from workers.routes import tell_of
+
+ROUTE = Route("email", "seen")
+
+
+def told(name: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(name, labels)
+
+
+def is_shown_as_open() -> bool:
+    return told("provider_circuit_open", provider=ROUTE.name) == 1
+
+
+@pytest.fixture
+def short_times(monkeypatch):
+    monkeypatch.setattr(circuit_breaker, "REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr(throttles, "OPEN_SECONDS", 0.1)
+
+
+def test_each_provider_is_told_of_before_anything_has_happened_to_it():
+    here = "smtp://127.0.0.1:1"
+    tell_of(endpoints({"seen-a": f"{here}?then=seen-b", "seen-b": f"{here}?then=seen-c", "seen-c": here}))
+
+    assert [told("provider_circuit_open", provider=f"seen-{each}") for each in "abc"] == [0, 0, 0]
+    steps = [("a", "b"), ("a", "c"), ("b", "c")]
+    assert [told("failovers_total", provider=f"seen-{a}", to=f"seen-{b}") for a, b in steps] == [0, 0, 0]
+    assert told("failovers_total", provider="seen-c", to="seen-a") is None
+
+
+def test_reasons_and_channels_are_told_of_from_the_start():
+    reasons = ("circuit_open", "provider_rate", "domain_rate", "owner_rate")
+
+    assert None not in [told("jobs_postponed_total", reason=reason) for reason in reasons]
+    assert None not in [told("circuits_opened_total", channel=each) for each in ("email", "webhook", "notification")]
+
+
+def test_a_worker_that_has_nothing_to_do_tells_the_end_of_an_open_circuit(bell, short_times):
+    idle = routes()
+    throttles.report({ROUTE.key: Counts(bad=LEAST_CALLS)})
+    asyncio.run(idle.failed(ROUTE, Transient(kind="connect"), marked=False))
+    assert is_shown_as_open()
+
+    until(lambda: throttles.close(ROUTE.key))  # by another worker
+    idle.refresh()
+
+    assert not is_shown_as_open()
+
+
+def test_a_trial_that_nobody_answered_is_over_for_him_who_tried(bell, short_times):
+    """Else he would go on telling that it is open, and never ask again."""
+    one = routes()
+    throttles.report({ROUTE.key: Counts(bad=LEAST_CALLS)})
+
+    async def try_it() -> None:
+        await one.failed(ROUTE, Transient(kind="connect"), marked=False)
+        await until_passable(one)
+        await one.failed(ROUTE, Unanswered(kind="smtp_closed"), marked=True)
+
+    asyncio.run(try_it())
+    assert is_shown_as_open()
+
+    until(lambda: throttles.close(ROUTE.key))  # by another worker
+    one.refresh()
+
+    assert not is_shown_as_open()
+
+
+async def until_passable(one) -> None:
+    for _ in range(1000):
+        try:
+            async for _ in one.passable([ROUTE]):
+                return
+        except circuit_breaker.Postponed:
+            await asyncio.sleep(0.01)
+    raise AssertionError("it was never let through")
