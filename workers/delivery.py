@@ -101,7 +101,6 @@ class Delivery:
 
     async def _send_by(self, route: Route, channel: Channel, parcel: Any) -> DeliveryError | None:
         """What this route said against it."""
-        self.provider = route.name  # of those, too, that cannot be reached: each has its own line in history
         try:
             async with channel.connect(parcel, route) as line:
                 self.provider = line.provider

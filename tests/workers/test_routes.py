@@ -9,13 +9,9 @@ from prometheus_client import REGISTRY
 
 from jobs import throttles
 from jobs.errors import Transient, Unanswered
-from jobs.models import Attempt
 from jobs.throttles import LEAST_CALLS, Counts
 from tests.conftest import until
-from tests.jobs.transitions import builders as build
-from tests.workers.channels_with_character import RefusingChannel
 from tests.workers.conftest import routes
-from tests.workers.test_delivery import go
 from workers import circuit_breaker
 from workers.channels.base import Route
 from workers.providers import endpoints
@@ -30,17 +26,6 @@ def told(name: str, **labels: str) -> float | None:
 
 def is_shown_as_open() -> bool:
     return told("provider_circuit_open", provider=ROUTE.name) == 1
-
-
-def test_of_two_providers_that_cannot_be_reached_history_names_both(recorder):
-    channel = RefusingChannel("connect", Transient("Nobody there.", kind="connect"))
-    channel.providers = ("away-a", "away-b")
-
-    go(recorder, build.gated(), channel)
-
-    attempts = Attempt.objects.order_by("id").values_list("provider", "outcome", "kind")
-    assert list(attempts) == [("away-a", "transient", "connect"), ("away-b", "transient", "connect")]
-    assert told("failovers_total", provider="away-a", to="away-b") == 1
 
 
 @pytest.fixture
