@@ -1,4 +1,4 @@
-"""What is told of providers: all of them from the start, and the end of an open circuit by those who do nothing, too."""
+"""What is told of providers: each from the start; and that a circuit is closed, also by those who do nothing."""
 
 from __future__ import annotations
 
