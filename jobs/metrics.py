@@ -40,16 +40,15 @@ JOBS_POSTPONED = Counter(
     "Jobs that waited without spending an attempt: circuit_open, provider_rate, domain_rate, owner_rate.",
     ["reason"],
 )
+for channel in ("email", "webhook", "notification"):
+    CIRCUITS_OPENED.labels(channel=channel)
+for reason in ("circuit_open", "provider_rate", "domain_rate", "owner_rate"):
+    JOBS_POSTPONED.labels(reason=reason)
 INQUIRIES = Counter(
     "provider_inquiries_total",
     "Questions to providers about unknowns, by source and answer: accepted, not_accepted, cannot_say, no_answer.",
     ["source", "answer"],
 )
 
-# Told as 0 before the first one; those of each provider by workers (workers/routes.py).
 for tier in ("l1", "l2"):
-    DUPLICATES.labels(tier=tier)
-for channel in ("email", "webhook", "notification"):
-    CIRCUITS_OPENED.labels(channel=channel)
-for reason in ("circuit_open", "provider_rate", "domain_rate", "owner_rate"):
-    JOBS_POSTPONED.labels(reason=reason)
+    DUPLICATES.labels(tier=tier)  # told as 0 before the first one
