@@ -14,8 +14,7 @@ from tests.conftest import until
 from tests.workers.conftest import routes
 from workers import circuit_breaker
 from workers.channels.base import Route
-from workers.providers import endpoints
-from workers.routes import tell_of
+from workers.routes import tell_of_providers
 
 ROUTE = Route("email", "seen")
 
@@ -34,9 +33,11 @@ def short_times(monkeypatch):
     monkeypatch.setattr(throttles, "OPEN_SECONDS", 0.1)
 
 
-def test_each_provider_is_told_of_before_anything_has_happened_to_it():
+def test_each_provider_is_told_of_before_anything_has_happened_to_it(tunables):
     here = "smtp://127.0.0.1:1"
-    tell_of(endpoints({"seen-a": f"{here}?then=seen-b", "seen-b": f"{here}?then=seen-c", "seen-c": here}))
+    tunables(email_providers={"seen-a": f"{here}?then=seen-b", "seen-b": f"{here}?then=seen-c", "seen-c": here})
+
+    tell_of_providers()
 
     assert [told("provider_circuit_open", provider=f"seen-{each}") for each in "abc"] == [0, 0, 0]
     steps = [("a", "b"), ("a", "c"), ("b", "c")]
