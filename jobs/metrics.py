@@ -45,6 +45,10 @@ JOBS_POSTPONED = Counter(
     "Jobs that waited without spending an attempt: circuit_open, provider_rate, domain_rate, owner_rate.",
     ["reason"],
 )
+for channel in ("email", "webhook", "notification"):
+    CIRCUITS_OPENED.labels(channel=channel)
+for reason in ("circuit_open", "provider_rate", "domain_rate", "owner_rate"):
+    JOBS_POSTPONED.labels(reason=reason)
 INQUIRIES = Counter(
     "provider_inquiries_total",
     "Questions to providers about unknowns, by source and answer: accepted, not_accepted, cannot_say, no_answer.",

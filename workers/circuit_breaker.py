@@ -113,6 +113,7 @@ class Circuits:
         if error.kind not in DOWN:
             self.worked(route)
         elif marked or not isinstance(error, Transient):
+            self._on_trial.discard(route.key)
             self._count(route, Counts(bad=1))  # for the next report: an answer must not wait to be written down
         elif await self._was_open(route):
             return self.postponed(route, error.detail)
@@ -158,6 +159,7 @@ class Circuits:
     def _forget(self, key: str) -> None:
         if self._open_until.pop(key, None) is not None:
             self._turned_away.pop(key, None)
+            self._on_trial.discard(key)  # of a trial that came to no end, and that another's has answered
             _show(key, is_open=False)
 
 

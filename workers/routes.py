@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from itertools import combinations
 
 from jobs.claims import Claim
 from jobs.errors import DeliveryError, Postponed
+from jobs.metrics import CIRCUIT_OPEN, FAILOVERS
 from workers import reports
 from workers.channels.base import Route
 from workers.circuit_breaker import Circuits
+from workers.providers import endpoints, stand_ins
 from workers.rate_limit import Limits
+
+
+def tell_of_providers() -> None:
+    """As 0, what has happened to none of them yet: else the first time would not be seen to be one."""
+    providers = endpoints()
+    for alias in providers:
+        CIRCUIT_OPEN.labels(provider=alias).set(0)
+        for provider, another in combinations(stand_ins(alias, providers), 2):
+            FAILOVERS.labels(provider=provider.alias, to=another.alias)
 
 
 class Routes:
@@ -18,6 +30,10 @@ class Routes:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._circuits = Circuits()
+
+    def refresh(self) -> None:
+        """Hear how things stand, also while there is nothing to do. From the takers' threads."""
+        self._circuits.refresh()
 
     def waits(self, claims: Sequence[Claim]) -> dict[int, float]:
         """By token, the seconds that these have to wait for their turn. From the takers' threads. Raises django.db's

@@ -121,6 +121,8 @@ class Taker:
             if self._is_brisk(len(claims)) and len(claims) < min(free, SMALL_TAKE):
                 self._gathers_until = time.monotonic() + GATHER_SECONDS
             self._let_in(claims)
+        else:
+            self._routes.refresh()  # else an idle worker would tell for hours that a circuit is open
 
     def _is_brisk(self, taken: int) -> bool:
         now = time.monotonic()

@@ -36,7 +36,7 @@ from workers.providers import endpoints
 from workers.pulse import Pulse
 from workers.rate_limit import Limits
 from workers.recorder import IDLE_SECONDS, Recorder
-from workers.routes import Routes
+from workers.routes import Routes, tell_of_providers
 from workers.slots import Slots
 from workers.taker import SWEEP_SECONDS, TAKERS, Taker
 
@@ -94,6 +94,7 @@ class Worker:
         )
         self._heartbeat = Heartbeat(worker=self.id, slots=self._slots, pulse=self.pulse, conf=conf)
         self._routes = Routes(Limits(endpoints(), conf))
+        tell_of_providers()
         self._takers = [
             Taker(
                 worker=self.id,

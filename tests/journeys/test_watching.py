@@ -51,6 +51,8 @@ def watched(platform, smtp, owner) -> Watched:
     """All has happened that is counted."""
     worker, clock, nobody = free_port(), free_port(), free_port()
     platform.env["EVIDENCE_SOURCES"] = f"main=inbox+smtp://127.0.0.1:{nobody}"
+    main = platform.env["EMAIL_PROVIDERS"]
+    platform.env["EMAIL_PROVIDERS"] = f"{main}?then=backup,backup=smtp://127.0.0.1:{nobody}"
     platform.start_worker("--metrics-port", str(worker))
     platform.start_scheduler("--metrics-port", str(clock))
     _, client = platform.start_api()
@@ -70,6 +72,7 @@ def watched(platform, smtp, owner) -> Watched:
         each.post("/addJob", json=body, headers={"Authorization": f"Bearer {AccessToken.for_user(owner)}"})
     platform.until_status("failed", refused)
     platform.until_status("completed", deferred)
+    platform.until(lambda: metric(watched.text("worker"), "failovers_total", provider="main", to="backup"))
     platform.until(lambda: metric(watched.text("worker"), "duplicates_suppressed_total") == len(bodies))
     platform.until(lambda: metric(watched.text("scheduler"), "provider_inquiries_total", answer="no_answer"))
     return watched

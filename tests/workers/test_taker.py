@@ -316,6 +316,14 @@ def test_it_ends_at_once_although_it_is_full(a_taker, monkeypatch):
     assert taker.pulse.silent(for_seconds=-1) == [], "a drain goes on without it"
 
 
+def test_with_nothing_to_take_it_still_hears_how_others_find_the_providers(a_taker, monkeypatch):
+    taker, looks = a_taker(), []
+    monkeypatch.setattr(taker._routes, "refresh", lambda: looks.append(1))
+    taker.start()
+
+    until(lambda: len(looks) > 2)
+
+
 # ── Without Redis ─────────────────────────────────────────────────────────────────────────────
 
 

@@ -9,6 +9,7 @@ import threading
 from dataclasses import replace
 
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from jobs import queue, transitions
@@ -79,6 +80,14 @@ def rung(**columns):
 
 
 # ── At work ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_it_tells_of_every_provider_from_the_start(a_worker, tunables):
+    tunables(email_providers={"told-of": "smtp://127.0.0.1:1"})
+
+    a_worker(CalmChannel())
+
+    assert REGISTRY.get_sample_value("provider_circuit_open", {"provider": "told-of"}) == 0
 
 
 def test_it_sends_what_rings_and_leaves_nothing_behind(a_worker):
