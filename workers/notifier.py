@@ -90,7 +90,7 @@ def _ending(is_told: bool, watch: Watch, words: str) -> Ending:
         if watch.has_begun:
             return Ending(how=How.UNDONE, detail=words, kind="unanswered")
         return Ending(how=How.TRANSIENT, detail=words, kind="unreachable")
-    return _of_status(status, words, after=retry_after.seconds(last.headers.get("retry-after")))  # type: ignore[union-attr]
+    return _of_status(status, words, after=retry_after.seconds(last.headers.get("retry-after")))
 
 
 def _of_status(status: int, words: str, *, after: float | None) -> Ending:

@@ -51,13 +51,13 @@ class Limits:
         turns = throttles.take([list(self._draws(claim)) for claim in claims])
         return {claim.token: turn for claim, turn in zip(claims, turns, strict=True) if turn.wait_seconds}
 
-    async def lets_through(self, route: Route) -> bool:
-        """Whether a provider that stands in for another has room; then it is taken."""
+    async def wait_seconds(self, route: Route) -> float:
+        """Until a provider that stands in for another has room; 0: it has, and it is taken."""
         if not route.rates:
-            return True
+            return 0.0
         draws = list(_draws("provider", route.provider, route.rates))
         [turn] = await asyncio.to_thread(throttles.take, [draws])
-        return not turn.wait_seconds
+        return turn.wait_seconds
 
     def _draws(self, claim: Claim) -> Iterator[Draw]:
         yield from _draws("owner", claim.owner_id, self._of_owners.get(claim.owner_id, self._of_users.get(ANY, ())))

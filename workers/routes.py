@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from itertools import combinations
+from math import inf
 
 from jobs.claims import Claim
 from jobs.errors import DeliveryError, Postponed
@@ -48,14 +49,24 @@ class Routes:
 
     async def passable(self, routes: Sequence[Route]) -> AsyncIterator[Route]:
         """Those that may be gone now, one after the other. Raises Postponed when none may."""
-        is_any = False
+        is_any, full_seconds = False, inf
         for number, route in enumerate(routes):
+            if not await self._circuits.lets_through(route):
+                continue
             # The first has been asked for room already, with all else that the message needs (`waits`).
-            if await self._circuits.lets_through(route) and (number == 0 or await self._limits.lets_through(route)):
-                is_any = True
-                yield route
+            if number > 0 and (wait_seconds := await self._limits.wait_seconds(route)):
+                full_seconds = min(full_seconds, wait_seconds)
+                continue
+            is_any = True
+            yield route
         if not is_any:
-            raise min(map(self._circuits.postponed, routes), key=lambda error: error.wait_seconds)
+            raise self._postponed(routes, full_seconds)
+
+    def _postponed(self, routes: Sequence[Route], full_seconds: float) -> Postponed:
+        """Until one that works may be given more, or the first of them may work again."""
+        if full_seconds < inf:
+            return Postponed(kind="provider_rate", wait_seconds=full_seconds)
+        return min(map(self._circuits.postponed, routes), key=lambda error: error.wait_seconds)
 
     def worked(self, route: Route) -> None:
         self._circuits.worked(route)

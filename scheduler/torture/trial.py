@@ -26,6 +26,7 @@ PERIODS = {
     "RETRY_BASE_SECONDS": "0.2",
     "RETRY_CAP_SECONDS": "1",
     "PUT_BACK_SECONDS": "0.2",
+    "CIRCUIT_OPEN_SECONDS": "0.5",
     "CONNECT_TIMEOUT_SECONDS": "4",
     "COMMAND_TIMEOUT_SECONDS": "5",
     "DOT_TIMEOUT_SECONDS": "8",  # the slowest planned answer takes 3
@@ -120,8 +121,10 @@ class Trial:
     def _set_up(self) -> None:
         self._enter("starting PostgreSQL and Valkey")
         self._provider.start()
-        # So few connections that messages wait for them, and travel behind each other's dots (decision 0006).
-        self._platform.env["EMAIL_PROVIDERS"] = f"main=smtp://127.0.0.1:{self._provider.port}?connections={CONNECTIONS}"
+        # So few connections that messages wait for them, and travel behind each other's dots (decision 0006). What one
+        # provider provably did not take goes by the next, which is the same server: its book has both (PROTOCOL trace 12).
+        server = f"smtp://127.0.0.1:{self._provider.port}?connections={CONNECTIONS}"
+        self._platform.env["EMAIL_PROVIDERS"] = f"main={server}&then=second,second={server}"
         self._platform.start_servers()
         self._enter("migrating")
         self._platform.migrate()

@@ -365,7 +365,7 @@ def test_the_schemas_describe_every_field_by_its_name_on_the_wire():
     }
     assert set(schemas["WelcomeEmailPayload"]["properties"]) == {"email", "name"}
     assert list(schemas["EmailPayload"]["properties"]) == (
-        ["to", "cc", "bcc", "reply_to", "from", "subject", "text", "html", "headers", "attachments"]
+        ["to", "cc", "bcc", "reply_to", "from", "unsubscribe", "subject", "text", "html", "headers", "attachments"]
     )
     for schema in schemas.values():
         assert schema["additionalProperties"] is False

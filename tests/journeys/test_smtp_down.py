@@ -84,6 +84,7 @@ def test_every_answer_of_a_server_has_its_end(platform, smtp):
 
 def test_while_a_server_is_down_jobs_wait_longer_and_longer_and_then_are_sent(platform, smtp):
     smtp.stop()
+    platform.env["CIRCUIT_OPEN_SECONDS"] = "0.1"  # no longer than the job itself would wait
     platform.start_worker()
     platform.start_scheduler()
 

@@ -8,7 +8,7 @@ from django.test import Client
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from jobs import queue
+from jobs import redis_session
 from jobs.outage import Outage
 from scheduler import health
 
@@ -44,8 +44,8 @@ def move_postgresql(monkeypatch, port):
 
 def move_redis(monkeypatch, port):
     away = redis.Redis(port=port, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0))
-    monkeypatch.setattr(queue, "_redis", lambda: away)
-    monkeypatch.setattr(queue, "_outage", Outage("redis", away.ping))  # of this Redis alone
+    monkeypatch.setattr(redis_session, "server", lambda: away)
+    monkeypatch.setattr(redis_session, "outage", Outage("redis", away.ping))  # of this Redis alone
 
 
 def ask(path="/health"):
