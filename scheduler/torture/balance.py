@@ -120,7 +120,9 @@ def _judge_unknown(books: Books, job: str) -> Iterator[Finding]:
     elif delivery.claim not in books.marks:
         yield Finding(Sin.FALSELY_UNKNOWN, job, f"no dot was ever marked under claim {delivery.claim}")
     else:
-        said = {attempt.outcome for attempt in books.attempts.get(delivery.claim, [])} & ANSWERED
+        # What an earlier provider refused under the same claim is no reply to this dot.
+        marked_at, history = books.marks[delivery.claim].at, books.attempts.get(delivery.claim, [])
+        said = {attempt.outcome for attempt in history if attempt.at >= marked_at} & ANSWERED
         if said:
             yield Finding(Sin.FALSELY_UNKNOWN, job, f"a reply to it is on record: {', '.join(sorted(said))}")
 

@@ -120,7 +120,7 @@ class Books:
 
     @cached_property
     def marks(self) -> dict[int, Step]:
-        """Every dot mark that was ever committed, by claim."""
+        """Of every claim the last dot mark that was committed under it: each provider that was tried has one."""
         return {step.claim: step for step in self.evidence.steps if step.new == "dot" and step.claim is not None}
 
     def marks_of(self, job: str) -> list[Step]:

@@ -122,7 +122,7 @@ class Trial:
         self._enter("starting PostgreSQL and Valkey")
         self._provider.start()
         # So few connections that messages wait for them, and travel behind each other's dots (decision 0006). What one
-        # provider provably did not take goes by the next, which is the same server: its book has both (PROTOCOL trace 12).
+        # provider provably did not take goes by the next, which is the same server: its book has both (trace 12).
         server = f"smtp://127.0.0.1:{self._provider.port}?connections={CONNECTIONS}"
         self._platform.env["EMAIL_PROVIDERS"] = f"main={server}&then=second,second={server}"
         self._platform.start_servers()

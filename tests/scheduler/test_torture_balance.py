@@ -176,6 +176,25 @@ def test_held_though_a_reply_is_on_record_is_falsely_unknown(run, outcome):
     assert sins(run) == [(Sin.FALSELY_UNKNOWN, "unknown")]
 
 
+@pytest.mark.parametrize(("provider", "wrong"), [("first", []), ("second", [(Sin.FALSELY_UNKNOWN, "passed-on")])])
+def test_what_another_provider_refused_before_is_no_reply_to_the_dot(run, provider, wrong):
+    run.accept("passed-on")
+    claim = run.claim("passed-on")
+    run.mark("passed-on", claim)
+    run.dot("passed-on", kept=False, answer="451 4.3.0 Busy")
+    if provider == "first":
+        run.evidence.attempts.append(Attempt("passed-on", claim, "transient", run.tick(None)))
+    run._step("passed-on", "claimed", claim)
+    run.mark("passed-on", claim)
+    run.dot("passed-on", answer=None)
+    run.deed("passed-on", "dot", "keep and drop")
+    if provider == "second":
+        run.evidence.attempts.append(Attempt("passed-on", claim, "transient", run.tick(None)))
+    run.settle("passed-on", "unknown", "unknown", claim, "unknown")
+
+    assert sins(run) == wrong
+
+
 def test_unknown_with_a_delivery_that_is_not_is_falsely_unknown(run):
     run.evidence.deliveries = [d for d in run.evidence.deliveries if d.job != "unknown"]
 
