@@ -11,7 +11,7 @@ import httpx
 import psycopg
 
 from benchmarks.drains import Wrong
-from benchmarks.ground import BOOT_SECONDS, ROOT, Ground
+from benchmarks.ground import BOOT_SECONDS, NO_SERVER, ROOT, Ground
 from benchmarks.machine import Meter
 from benchmarks.rounds import Figures
 from scheduler.embedded.child import free_port, is_port_open
@@ -31,7 +31,7 @@ OPEN_DOOR = {"SIGNUP_OPEN": "true", "ACCESS_TOKEN_MINUTES": "600"}
 def ours(ground: Ground, *, seconds: float, bulk: int = 0, is_replay: bool = False) -> Figures:
     """Requests a second to POST /jobs, or jobs a second to POST /jobs/batch with so many in each."""
     with ground.fresh_database(migrated=True) as database:
-        env = ground.our_env(database, smtp_port=0) | OPEN_DOOR
+        env = ground.our_env(database, smtp_port=NO_SERVER) | OPEN_DOOR
         with ours_serving(ground, env) as (url, pids):
             token = sign_up(url)
             body = ("--body", "bulk", "--bulk", str(bulk)) if bulk else ("--body", "replay" if is_replay else "single")
@@ -45,7 +45,7 @@ def ours(ground: Ground, *, seconds: float, bulk: int = 0, is_replay: bool = Fal
 def stock(ground: Ground, path: str, *, seconds: float) -> Figures:
     """Requests a second to the same insert behind Django's and REST framework's own means."""
     with ground.fresh_database(migrated=False) as database:
-        env = ground.our_env(database, smtp_port=0) | {
+        env = ground.our_env(database, smtp_port=NO_SERVER) | {
             "BENCH_DATABASE_URL": ground.postgres.url(database),
             "DJANGO_SETTINGS_MODULE": "benchmarks.stock.settings",
         }

@@ -11,7 +11,7 @@ import psycopg
 
 from benchmarks import sink, tally
 from benchmarks.contenders import Contender, Place
-from benchmarks.ground import Ground
+from benchmarks.ground import NO_SERVER, Ground
 from benchmarks.machine import Meter, pss_mib
 from benchmarks.rounds import Figures
 from scheduler.embedded.child import CannotStart, Child, wait_for
@@ -27,7 +27,7 @@ def drain(ground: Ground, contender: Contender, *, count: int) -> Figures:
     """Jobs that do nothing: from the first that is begun to the last that is done, and written down as done by those
     who write."""
     with ground.fresh_database(migrated=contender.is_ours) as database:
-        place = Place(ground, database, smtp_port=0, folder=ground.fresh_folder("tally"))
+        place = Place(ground, database, smtp_port=NO_SERVER, folder=ground.fresh_folder("tally"))
         contender.lay_jobs(place, count)
         figures = work_off(contender, place, count)
         if contender.is_ours:

@@ -27,6 +27,7 @@ PEERS_PYTHON = ROOT / ".local" / "peers" / "bin" / "python"
 BOOT_SECONDS = 60.0
 MIGRATED = "migrated"
 CONCURRENCY = 256  # our default: more connections than this would have no jobs to carry
+NO_SERVER = 9  # the port of "discard" (RFC 863): where no mail is sent, nobody has to listen
 
 
 class Ground:
@@ -119,7 +120,7 @@ class Ground:
         self.finish(
             f"manage.py {arguments[0]}",
             [sys.executable, "manage.py", *arguments],
-            env=self.our_env(database, smtp_port=0) | dict(more or {}),
+            env=self.our_env(database, smtp_port=NO_SERVER) | dict(more or {}),
         )
 
     def our_env(self, database: str, *, smtp_port: int, connections: int | None = None) -> dict[str, str]:

@@ -13,7 +13,7 @@ from benchmarks import old_rows
 from benchmarks.apis import USERNAME
 from benchmarks.contenders import Place, ours
 from benchmarks.drains import work_off
-from benchmarks.ground import Ground
+from benchmarks.ground import NO_SERVER, Ground
 from benchmarks.ours.preload import KEYED, UNKEYED
 from benchmarks.pages import add_person, pages
 from benchmarks.rounds import Figures, Goal, Series, Tell, Turn, alternate
@@ -96,7 +96,7 @@ def _lay(ground: Ground, database: str, size: int, note: Callable[[str], None] =
 def _round(ground: Ground, laid: str | None, *, count: int, task: str = UNKEYED, page_views: int = 0) -> Figures:
     with nullcontext(laid) if laid else ground.fresh_database(migrated=True, template=PEOPLED) as database:
         ground.settle()
-        place = Place(ground, database, smtp_port=0, folder=ground.fresh_folder("tally"))
+        place = Place(ground, database, smtp_port=NO_SERVER, folder=ground.fresh_folder("tally"))
         contender = ours(task)
         contender.lay_jobs(place, count)
         figures = work_off(contender, place, count)

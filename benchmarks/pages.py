@@ -11,7 +11,7 @@ import httpx
 
 from benchmarks.apis import OPEN_DOOR, PASSWORD, USERNAME, ours_serving
 from benchmarks.drains import Wrong
-from benchmarks.ground import Ground
+from benchmarks.ground import NO_SERVER, Ground
 
 LOGIN = "/admin/login/"
 WARMING = 3  # requests
@@ -28,7 +28,7 @@ def add_person(ground: Ground, database: str) -> None:
 
 def pages(ground: Ground, database: str, *, times: int) -> dict[str, float]:
     """Milliseconds of each page, the median of so many requests."""
-    env = ground.our_env(database, smtp_port=0) | OPEN_DOOR
+    env = ground.our_env(database, smtp_port=NO_SERVER) | OPEN_DOOR
     with (
         ours_serving(ground, env) as (url, _),
         httpx.Client(base_url=url) as client,
