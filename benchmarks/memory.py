@@ -22,7 +22,7 @@ from benchmarks.rounds import OURS, Figures
 from scheduler.embedded.child import Child, wait_for
 
 BATCH = 200
-AS_IN_THE_IMAGE = str(ROOT / "benchmarks" / "ours" / "image")  # where a package is missing that only developers have
+AS_IN_THE_IMAGE = str(ROOT / "benchmarks" / "ours" / "image")  # where packages are missing that only developers have
 API, CLOCK = "API", "scheduler"  # at the end
 
 
