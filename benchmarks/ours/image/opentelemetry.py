@@ -1,3 +1,3 @@
-"""The image has no OpenTelemetry unless it is built for tracing; where it is, redis-py loads it: 3 MB of each process."""
+"""The image has no OpenTelemetry unless built for tracing; where it is, redis-py loads it: 3 MB of each process."""
 
 raise ImportError("as in the image")
