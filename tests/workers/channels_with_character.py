@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 from jobs.claims import Claim
+from jobs.errors import DeliveryError
 from workers.channels.base import MailReceipt, Route
 
 
@@ -143,3 +144,25 @@ class SlowChannel(CalmChannel):
         if step == self.step:
             self.reached += 1
             await self.go_on.wait()
+
+
+class Providers(CalmChannel):
+    """Each with what it says, at `connect`, `offer` or `dot`; the first in a row takes what is sent to it."""
+
+    def __init__(self, **says: dict[str, DeliveryError]) -> None:
+        super().__init__()
+        self.says = says
+        self.providers = tuple(says)
+
+    async def on_connect(self) -> None:
+        self._say("connect")
+
+    async def on_offer(self) -> None:
+        self._say("offer")
+
+    async def on_dot(self) -> None:
+        self._say("dot")
+
+    def _say(self, step: str) -> None:
+        if error := self.says[self.tried[-1]].get(step):
+            raise error

@@ -18,7 +18,10 @@ from jobs.claims import Claim
 from jobs.conf import tunables
 from jobs.settlements import Settlement
 from jobs.states import Status
+from tests.jobs.transitions import builders as build
 from workers import reports
+from workers.channels.base import Channel
+from workers.delivery import Delivery
 from workers.group import Group
 from workers.journal import Journal
 from workers.providers import endpoints
@@ -31,6 +34,20 @@ from workers.routes import Routes
 def routes() -> Routes:
     """Of a fresh worker process, by the environment."""
     return Routes(Limits(endpoints(), tunables()))
+
+
+def a_trip(
+    recorder: Recorder, claim: Claim, channel: Channel, *, ways: Routes | None = None, kind: Any = Delivery
+) -> Any:
+    """Not yet under way."""
+    return kind(
+        claim,
+        worker=build.WORKER,
+        channels={"email": channel},
+        recorder=recorder,
+        routes=ways or routes(),
+        conf=tunables(),
+    )
 
 
 class RunningRecorder(Recorder):

@@ -9,7 +9,6 @@ import structlog
 from structlog.testing import capture_logs
 
 from jobs import chores
-from jobs.conf import tunables
 from jobs.errors import Invalid, Permanent, Transient, Unanswered
 from jobs.models import Attempt, Job
 from scheduler.logs import name_subject
@@ -21,19 +20,7 @@ from tests.workers.channels_with_character import (
     RepeatableChannel,
     SlowChannel,
 )
-from tests.workers.conftest import routes, when
-from workers.delivery import Delivery
-
-
-def a_trip(recorder, claim, channel) -> Delivery:
-    return Delivery(
-        claim,
-        worker=build.WORKER,
-        channels={"email": channel},
-        recorder=recorder,
-        routes=routes(),
-        conf=tunables(),
-    )
+from tests.workers.conftest import a_trip, when
 
 
 def go(recorder, claim, channel) -> None:

@@ -7,14 +7,12 @@ import asyncio
 import pytest
 from django.db import connection
 
-from jobs import conf
-from jobs.errors import DeliveryError, Interrupted, Permanent, Transient, Unanswered
+from jobs.errors import Interrupted, Permanent, Transient, Unanswered
 from jobs.models import Attempt, Job
 from tests.conftest import until
 from tests.jobs.transitions import builders as build
-from tests.workers.channels_with_character import CalmChannel
-from tests.workers.conftest import routes, when
-from workers.delivery import Delivery
+from tests.workers.channels_with_character import Providers
+from tests.workers.conftest import a_trip, routes, when
 from workers.providers import parse
 
 AWAY = Transient("The server could not be reached.", kind="connect")
@@ -23,42 +21,9 @@ NEVER = Permanent("5.1.1 No such user.", kind="smtp_5xx", code=550)
 SILENCE = Unanswered("Nothing came.", kind="timeout")
 
 
-class Providers(CalmChannel):
-    """Each with what it says, at `connect`, `offer` or `dot`; the first in a row takes what is sent to it."""
-
-    def __init__(self, **says: dict[str, DeliveryError]) -> None:
-        super().__init__()
-        self.says = says
-        self.providers = tuple(says)
-
-    async def on_connect(self) -> None:
-        self._say("connect")
-
-    async def on_offer(self) -> None:
-        self._say("offer")
-
-    async def on_dot(self) -> None:
-        self._say("dot")
-
-    def _say(self, step: str) -> None:
-        if error := self.says[self.tried[-1]].get(step):
-            raise error
-
-
-def a_trip(recorder, claim, channel, ways=None) -> Delivery:
-    return Delivery(
-        claim,
-        worker=build.WORKER,
-        channels={"email": channel},
-        recorder=recorder,
-        routes=ways or routes(),
-        conf=conf.tunables(),
-    )
-
-
 def go(recorder, claim, channel, ways=None) -> None:
     async def trip():
-        await a_trip(recorder, claim, channel, ways).run()
+        await a_trip(recorder, claim, channel, ways=ways).run()
         await recorder.written(claim)
 
     recorder.one_by_one(trip())

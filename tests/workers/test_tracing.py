@@ -10,11 +10,16 @@ from opentelemetry.trace import StatusCode
 from structlog.contextvars import get_contextvars
 
 from jobs import spans
-from jobs.conf import tunables
 from jobs.errors import Invalid, Permanent, Transient, Unanswered
 from tests.jobs.transitions import builders as build
-from tests.workers.channels_with_character import CalmChannel, RefusingChannel, RepeatableChannel, SlowChannel
-from tests.workers.conftest import routes, when
+from tests.workers.channels_with_character import (
+    CalmChannel,
+    Providers,
+    RefusingChannel,
+    RepeatableChannel,
+    SlowChannel,
+)
+from tests.workers.conftest import a_trip, when
 from tests.workers.test_settlement import claim as a_claim
 from workers import tasks
 from workers.tasks import Ending, Errand, How
@@ -24,20 +29,9 @@ TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 STEPS = ["prepare", "connect", "offer", "mark", "commit"]
 
 
-def a_trip(recorder, claim, channel) -> TracedDelivery:
-    return TracedDelivery(
-        claim,
-        worker=build.WORKER,
-        channels={"email": channel},
-        recorder=recorder,
-        routes=routes(),
-        conf=tunables(),
-    )
-
-
 def go(recorder, claim, channel) -> None:
     async def trip():
-        await a_trip(recorder, claim, channel).run()
+        await a_trip(recorder, claim, channel, kind=TracedDelivery).run()
         await recorder.written(claim)
 
     recorder.one_by_one(trip())
@@ -69,6 +63,18 @@ def test_a_trip_that_goes_well_is_told_by_its_steps(recorder, spans_made):
     assert (trip["status"], trip["sendonce.outcome"], trip["sendonce.provider"]) == (StatusCode.UNSET, "sent", "main")
     parent = spans_made.get_finished_spans()[-1].parent
     assert f"00-{parent.trace_id:032x}-{parent.span_id:016x}-01" == TRACEPARENT
+
+
+def test_a_message_that_goes_by_the_next_provider_is_one_trip_that_went_well(recorder, spans_made):
+    busy = Transient("4.3.0 Busy", kind="smtp_4xx", code=451)
+    claim, channel = build.gated(), Providers(main={"dot": busy}, backup={})
+
+    go(recorder, claim, channel)
+
+    steps, trip = told(spans_made)
+    refused = [*well("prepare", "connect", "offer", "mark"), ("commit", StatusCode.ERROR)]
+    assert steps == refused + well("connect", "offer", "mark", "commit")
+    assert (trip["status"], trip["sendonce.outcome"], trip["sendonce.provider"]) == (StatusCode.UNSET, "sent", "backup")
 
 
 @pytest.mark.parametrize("traceparent", [None, "nonsense", f"00-{'0' * 32}-{'0' * 16}-01"])
@@ -116,7 +122,7 @@ def test_a_claim_that_was_lost_is_no_success(recorder, spans_made):
     build.rescue()
 
     async def trip():
-        await a_trip(recorder, claim, channel).run()
+        await a_trip(recorder, claim, channel, kind=TracedDelivery).run()
 
     recorder.one_by_one(trip())
 
@@ -131,7 +137,7 @@ def test_a_trip_that_must_end_now_says_what_became_of_it(recorder, spans_made, a
     claim, channel = build.gated(), SlowChannel(at)
 
     async def trip():
-        task = asyncio.create_task(a_trip(recorder, claim, channel).run())
+        task = asyncio.create_task(a_trip(recorder, claim, channel, kind=TracedDelivery).run())
         await when(lambda: channel.reached)
         task.cancel()
         await task
