@@ -135,10 +135,10 @@ def _suppresses(esp: str, kind: EventKind, raw: object) -> SuppressionReason | N
 
 
 def _job_of(event: Any) -> UUID | None:
-    """By the metadata that went with the mail, else by our Message-ID, where the service keeps it."""
+    """By our Message-ID, where the service keeps it, else by the metadata that went with the mail."""
     metadata = event.metadata if isinstance(event.metadata, Mapping) else {}
     found = _OUR_MESSAGE_ID.fullmatch(str(event.message_id or ""))
-    for text in (metadata.get(JOB_IN_METADATA), found and found[1]):
+    for text in (found and found[1], metadata.get(JOB_IN_METADATA)):
         try:
             return UUID(str(text))
         except ValueError:

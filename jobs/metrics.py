@@ -32,7 +32,10 @@ SCHEDULE_MISSED = Counter(
     "Times of schedules that passed while no clock was running, and made no job of their own.",
 )
 CIRCUIT_OPEN = Gauge(
-    "provider_circuit_open", "1 while an email provider is left alone because it does not work.", ["provider"]
+    "provider_circuit_open",
+    "1 while an email provider is left alone because it does not work.",
+    ["provider"],
+    multiprocess_mode="livemax",
 )
 CIRCUITS_OPENED = Counter(
     "circuits_opened_total", "Times that a provider, a host or a service began to be left alone.", ["channel"]

@@ -51,6 +51,20 @@ _WRITTEN_BY_US = frozenset(
     }
 )
 _FAMILIES_WRITTEN_BY_US = ("content-", "resent-")
+# By these email services are steered, also over their SMTP: recipients beside those that were looked at, metadata by
+# which what became of a mail is matched, another template.
+_OF_SERVICES = (
+    "x-smtpapi",
+    "x-mailgun-",
+    "x-pm-",
+    "x-mc-",
+    "x-msys-",
+    "x-mj-",
+    "x-mailin-",
+    "x-sib-",
+    "x-ses-",
+    "x-mt-",
+)
 
 
 def shown(name: str) -> str:
@@ -168,6 +182,8 @@ def _reserved(path: str, lower_name: str) -> Iterator[Problem]:
         yield path, f"is written from the field `{field}` of the payload. Put it there."
     elif lower_name in _WRITTEN_BY_US or lower_name.startswith(_FAMILIES_WRITTEN_BY_US):
         yield path, "is written by the platform. Leave it out."
+    elif lower_name.startswith(_OF_SERVICES):
+        yield path, "is an email service's own: it could name recipients and facts that nobody looked at. Leave it out."
 
 
 def attachment_count(path: str, count: int) -> Iterator[Problem]:

@@ -18,6 +18,8 @@ from django.db.utils import DatabaseError, InterfaceError
 
 LONGEST_CHAIN = 10
 
+SECRETIVE = ("/suppressions/", "/unsubscribe/")  # behind them stand addresses and tokens
+
 
 def configure_logging(level: str, fmt: str, *, is_traced: bool = False) -> None:
     """Send structlog and the standard library's loggers through the same processors to stderr."""
@@ -108,3 +110,8 @@ def _named(error: BaseException) -> str:
     if isinstance(error, DatabaseError | InterfaceError):
         return name
     return f"{name}: {error}"
+
+
+def shown_path(path: str) -> str:
+    """A request's, as it may be told: where somebody's address or token stands in it, it is cut before that."""
+    return next((f"{start}…" for start in SECRETIVE if path.startswith(start)), path)

@@ -15,11 +15,12 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.utils.deprecation import MiddlewareMixin
 
+from scheduler.logs import shown_path
+
 log = structlog.get_logger(__name__)
 
 HEADER = "X-Correlation-ID"
 _IN_META = "HTTP_X_CORRELATION_ID"  # `request.headers` would put all of META into order first
-SECRETIVE = ("/suppressions/", "/unsubscribe/")
 PAGES = ("/admin", "/docs", "/inbox", "/static")
 _ACCEPTABLE = re.compile(r"[ -~]{1,128}")  # printable ASCII: it also goes into a mail's headers
 
@@ -53,16 +54,11 @@ class CorrelationMiddleware:
         log.info(
             "request_finished",
             method=request.method,
-            path=_shown(request.path),
+            path=shown_path(request.path),
             status=response.status_code,
             ms=round((perf_counter() - started) * 1000, 1),
         )
         return response
-
-
-def _shown(path: str) -> str:
-    """Addresses in which somebody's address or token stands are cut before it."""
-    return next((f"{start}…" for start in SECRETIVE if path.startswith(start)), path)
 
 
 def _given(request: HttpRequest) -> str | None:

@@ -19,6 +19,7 @@ from opentelemetry.semconv.attributes.url_attributes import URL_PATH, URL_SCHEME
 from opentelemetry.trace import Span, SpanKind
 
 from jobs import spans
+from scheduler.logs import shown_path
 from scheduler.request_metrics import METHODS
 
 OF_NO_INTEREST = ("/health", "/metrics", "/static/", "/favicon.ico")  # asked by machines, all day long
@@ -34,20 +35,25 @@ class RequestSpans:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if request.path_info.startswith(OF_NO_INTEREST):
             return self.get_response(request)
-        method = request.method if request.method in METHODS else "_OTHER"
+        method = _method(request)
         with spans.span(
-            method if method in METHODS else "HTTP",
+            method or "HTTP",
             kind=SpanKind.SERVER,
             parent=spans.context_of(_headers(request.META)),
             attributes={
-                HTTP_REQUEST_METHOD: method,
-                URL_PATH: request.path_info,
+                HTTP_REQUEST_METHOD: method or "_OTHER",
+                URL_PATH: shown_path(request.path_info),
                 URL_SCHEME: request.scheme or "http",
             },
         ) as serving:
             response = self.get_response(request)
             _finish(serving, request, response)
             return response
+
+
+def _method(request: HttpRequest) -> str | None:
+    """None: one that nobody has heard of."""
+    return request.method if request.method in METHODS else None
 
 
 def _headers(meta: Mapping[str, str]) -> dict[str, str]:
@@ -59,7 +65,7 @@ def _finish(serving: Span, request: HttpRequest, response: HttpResponse) -> None
     if (match := request.resolver_match) and match.route:
         route = f"/{match.route}"
         serving.set_attribute(HTTP_ROUTE, route)
-        serving.update_name(f"{request.method} {route}")
+        serving.update_name(f"{_method(request) or 'HTTP'} {route}")
     serving.set_attribute(HTTP_RESPONSE_STATUS_CODE, response.status_code)
     if response.status_code >= 500:
         spans.fail(serving, str(response.status_code))

@@ -18,7 +18,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import structlog
@@ -37,10 +37,14 @@ RETURNS_PER_SECOND: Final = 500.0  # of jobs that were turned away by one worker
 LONGEST_SPREAD_SECONDS: Final = 30.0  # … but before long
 DOWN: Final = frozenset(
     {
-        *("dns", "connect", "unreachable", "tls", "timeout", "unanswered", "http_5xx"),
+        *("dns", "connect", "unreachable", "tls", "timeout", "time_limit", "unanswered", "http_5xx"),
         *("esp_setup", "esp_closed", "esp_protocol", "esp_5xx"),
         *("smtp_closed", "smtp_closing", "smtp_closed_before_dot", "smtp_protocol", "smtp_greeting", "smtp_auth"),
     }
+)
+# Nobody was called, or we stopped: it says nothing of the other side.
+NOBODYS: Final = frozenset(
+    {"cancelled", "interrupted", "no_process", "handler_died", "esp_unsupported", "address_refused", "service_unknown"}
 )
 
 
@@ -48,7 +52,9 @@ class Circuits:
     """What one worker process knows of all circuits. `refresh` is called from the takers' threads, all else from the
     loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, always: Iterable[str] = ()) -> None:
+        """`always`: the keys of routes that are asked about before anybody has gone that way."""
+        self._always = frozenset(always)
         self._calls: dict[str, Counts] = {}  # by the route's key, since they were reported
         self._used_at: dict[str, float] = {}
         self._open_until: dict[str, float] = {}  # monotonic; when it is over, somebody may try
@@ -67,8 +73,12 @@ class Circuits:
             calls, self._calls = self._calls, {}
             self._used_at = {key: at for key, at in self._used_at.items() if at > now - REMEMBERED_SECONDS}
             self._used_at |= dict.fromkeys(calls, now)
-            keys = {*self._used_at, *self._open_until} - self._on_trial
+            keys = {*self._always, *self._used_at, *self._open_until} - self._on_trial
         self._learn(throttles.report({key: calls.get(key, Counts()) for key in keys}))
+
+    def is_open(self, key: str) -> bool:
+        """As far as we know; from any thread."""
+        return self._open_until.get(key, 0.0) > time.monotonic()
 
     # ── Before a call ─────────────────────────────────────────────────────────────────────────
 
@@ -87,6 +97,10 @@ class Circuits:
             return True
         self._learn({route.key: circuit})
         return circuit.open_seconds is None
+
+    def given_up(self, route: Route) -> None:
+        """Nobody was called after all, or nobody knows how it went: a trial is left to whoever comes next."""
+        self._on_trial.discard(route.key)
 
     def postponed(self, route: Route, because: str | None = None) -> Postponed:
         """For a job that this circuit keeps waiting."""
@@ -110,7 +124,9 @@ class Circuits:
         route does not work, and nothing was marked."""
         if not route.may_fail:
             return error
-        if error.kind not in DOWN:
+        if error.kind in NOBODYS:
+            self.given_up(route)
+        elif error.kind not in DOWN:
             self.worked(route)
         elif marked or not isinstance(error, Transient):
             self._on_trial.discard(route.key)
@@ -123,7 +139,7 @@ class Circuits:
         """Before this failure, which is told at once."""
         if route.key in self._on_trial:
             self._on_trial.discard(route.key)
-        elif self._open_until.get(route.key, 0.0) > time.monotonic():
+        elif self.is_open(route.key):
             return True
         with self._lock:
             before = self._calls.pop(route.key, Counts())

@@ -61,6 +61,7 @@ class Delivery:
         self.may_be_marked = False
         self.is_marked = False
         self.receipt: Receipt | None = None
+        self.refusal: DeliveryError | None = None  # of the provider that was asked last
         self.started = time.monotonic()
 
     async def run(self) -> None:
@@ -90,14 +91,21 @@ class Delivery:
         if self.claim.is_suspect:
             await self.recorder.acquit(self.claim)
         refusal: DeliveryError | None = None
-        async for route in self.routes.passable(channel.routes(parcel)):
+        closed: list[Postponed] = []
+        for number, route in enumerate(channel.routes(parcel)):
+            if why_not := await self.routes.why_not(route, stands_in=number > 0):
+                closed.append(why_not)
+                continue
             if refusal is not None and not await self._pass_on(refusal, to=route):
+                self.routes.given_up(route)
                 break
             refusal = await self._send_by(route, channel, parcel)
             if not isinstance(refusal, Transient | Postponed):
                 break
         if refusal is not None:
             raise refusal
+        if self.receipt is None:
+            raise min(closed, key=lambda why: why.wait_seconds)
 
     async def _send_by(self, route: Route, channel: Channel, parcel: Any) -> DeliveryError | None:
         """What this route said against it."""
@@ -109,7 +117,12 @@ class Delivery:
                     await self._mark(route.provider)
                 self.receipt = await line.commit()
         except (Transient, Permanent, Unanswered) as error:
-            return await self.routes.failed(route, error, marked=self.is_marked)
+            if self.receipt is None:
+                self.refusal = error
+                return await self.routes.failed(route, error, marked=self.is_marked)
+        except BaseException:
+            self.routes.given_up(route)
+            raise
         self.routes.worked(route)
         return None
 
@@ -134,7 +147,7 @@ class Delivery:
         except ClaimLost:  # declared dead meanwhile: the refusal is settled
             self.is_marked = True
             return False
-        self.may_be_marked = False
+        self.may_be_marked, self.refusal = False, None
         reports.passed_on(refused, to=to.provider)
         return True
 
@@ -163,7 +176,7 @@ class Delivery:
         if self.may_be_marked and not self.is_marked:
             self._step_back("mark_uncertain")  # and leaving the line failed, too: no dot was written
         else:
-            self._settle(self._ending(error))
+            self._settle(self._ending((self.refusal if self.is_marked else None) or error))
 
     def _settle(self, settlement: Settlement) -> None:
         self.recorder.settle(settlement)
@@ -181,7 +194,7 @@ class Delivery:
     def _hand_back(self) -> None:
         """The worker must leave now. Marked: nobody can know. Not marked: nothing was sent."""
         if self.is_marked:
-            self._settle(self._ending(Unanswered("The worker had to stop.", kind="interrupted")))
+            self._settle(self._ending(self.refusal or Unanswered("The worker had to stop.", kind="interrupted")))
         else:
             log.info("handed_back")
             self.recorder.put_back([self.claim], wait_seconds=0.0, unmark=self.may_be_marked)

@@ -21,7 +21,8 @@ from workers.channels.base import MailReceipt, Refusal
 
 TAKEN: Final = frozenset({"sent", "queued"})
 REFUSED: Final = frozenset({"rejected", "invalid", "failed"})
-SETUP: Final = frozenset({401, 402, 403, 404, 405, 407})  # our key, account or address: not this message's fault
+SETUP: Final = frozenset({401, 402, 405, 407})  # our key, account or address: not this message's fault
+DENIED: Final = frozenset({403, 404})  # the same, or what this message's sender may not do there
 BUSY: Final = frozenset({408, 425, 429})
 LONGEST_EXCERPT: Final = 500
 SHORTEST_SECRET: Final = 4
@@ -37,7 +38,7 @@ class EspReceipt(MailReceipt, frozen=True):
         return {**super().result, "esp_message_id": self.esp_message_id}
 
 
-def unwritable(error: Exception) -> DeliveryError:
+def unwritable(error: BaseException) -> DeliveryError:
     """The message could not be put into the service's form; nothing was sent. Raised before the mark."""
     if isinstance(error, AnymailUnsupportedFeature | AnymailInvalidAddress | AnymailSerializationError):
         told = str(error.args[0]) if error.args else type(error).__name__
@@ -51,7 +52,9 @@ def of_silence(error: BaseException, *, has_begun: bool) -> DeliveryError:
         found = next((cause for cause in causes(error) if _is_of_the_network(cause)), None)
         if isinstance(found, OSError):
             return smtp_failures.unreachable(found)
-        return Transient(f"The email service could not be asked: {type(error).__name__}.", kind="esp_setup")
+        if isinstance(error, requests.RequestException):
+            return Transient(f"The email service could not be asked: {type(error).__name__}.", kind="esp_setup")
+        return unwritable(error)  # its backend puts some of it into form only now
     if isinstance(error, requests.Timeout) or any(isinstance(cause, TimeoutError) for cause in causes(error)):
         return Unanswered("The email service did not answer in time.", kind="timeout")
     return Unanswered("The connection to the email service broke before its answer was there.", kind="esp_closed")
@@ -73,6 +76,8 @@ def of_refusal(response: requests.Response, secrets: Iterable[str]) -> DeliveryE
         return Transient(told, kind="esp_setup", code=status)
     if status in SETUP:
         return Transient(told, kind="esp_setup", code=status, retry_after=after)
+    if status in DENIED:  # again, perhaps after somebody has set it right; but it says nothing of other messages
+        return Transient(told, kind="esp_denied", code=status, retry_after=after)
     if status in BUSY or (status == 503 and after is not None):
         return Transient(told, kind="esp_busy", code=status, retry_after=after)
     if status < 500:

@@ -45,6 +45,7 @@ class Watch:
     """What was seen while one notice was told."""
 
     answers: list[Any] = field(default_factory=list)  # requests.Response, or the exception instead of one
+    doubts: list[bool] = field(default_factory=list)  # for each of them: nobody knows whether it was heard
     has_begun: bool = False  # bytes of the last request may have left
     refused: str | None = None  # an address that may not be reached
 
@@ -80,7 +81,8 @@ def _ending(is_told: bool, watch: Watch, words: str) -> Ending:
     status = getattr(last, "status_code", None)
     if is_told:
         return Ending(how=How.DONE, detail="", code=status)
-    heard = any(getattr(answer, "ok", False) for answer in watch.answers[:-1])  # some of several calls were
+    # Of several calls some were heard, or may have been.
+    heard = any(getattr(answer, "ok", False) for answer in watch.answers[:-1]) or any(watch.doubts[:-1])
     if watch.refused and not heard:
         told = f"It leads to {watch.refused}, which is not public. Have its network put into REACHABLE_NETWORKS."
         return Ending(how=How.PERMANENT, detail=told, kind="address_refused")
@@ -100,6 +102,14 @@ def _of_status(status: int, words: str, *, after: float | None) -> Ending:
     if status in BUSY or (status == 503 and after is not None):
         return Ending(how=How.TRANSIENT, detail=words, kind=kind, code=status, retry_after=after)
     return Ending(how=How.PERMANENT if status < 500 else How.UNDONE, detail=words, kind=kind, code=status)
+
+
+def _is_no_clear_answer(answer: Any) -> bool:
+    return (
+        answer.status_code >= 500
+        and _of_status(answer.status_code, "", after=retry_after.seconds(answer.headers.get("retry-after"))).how
+        is How.UNDONE
+    )
 
 
 # ── Looking on ────────────────────────────────────────────────────────────────────────────────
@@ -138,9 +148,11 @@ def _look_on() -> None:
         except Exception as error:
             if _watch:
                 _watch.answers.append(error)
+                _watch.doubts.append(_watch.has_begun)
             raise
         if _watch:
             _watch.answers.append(answer)
+            _watch.doubts.append(_is_no_clear_answer(answer))
         return answer
 
     HTTPAdapter.send, HTTPConnection.send = send, begin  # type: ignore[method-assign]

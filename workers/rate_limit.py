@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from django.contrib.auth import get_user_model
@@ -36,6 +36,7 @@ class Limits:
     def __init__(self, endpoints: Mapping[str, Provider], conf: Tunables) -> None:
         self._of_providers = {alias: endpoint.rates for alias, endpoint in endpoints.items()}
         self._default = next(iter(endpoints))
+        self.routes = [f"email:{alias}" for alias in endpoints]
         self._by_type = conf.type_providers
         self._of_domains = {domain.lower(): rates for domain, rates in conf.domain_rates.items()}
         self._of_users = conf.owner_rates
@@ -43,12 +44,13 @@ class Limits:
         self._read_names_at = 0.0
         self._are_any = bool(any(self._of_providers.values()) or self._of_domains or self._of_users)
 
-    def turns(self, claims: Sequence[Claim]) -> dict[int, Turn]:
-        """By token, those that have to wait; the others have their tokens. Raises django.db's errors."""
+    def turns(self, claims: Sequence[Claim], *, is_open: Callable[[str], bool] = lambda key: False) -> dict[int, Turn]:
+        """By token, those that have to wait; the others have their tokens, but none of a provider whose circuit
+        `is_open`, which will not be called. Raises django.db's errors."""
         if not self._are_any or not claims:
             return {}
         self._read_names()
-        turns = throttles.take([list(self._draws(claim)) for claim in claims])
+        turns = throttles.take([list(self._draws(claim, is_open)) for claim in claims])
         return {claim.token: turn for claim, turn in zip(claims, turns, strict=True) if turn.wait_seconds}
 
     async def wait_seconds(self, route: Route) -> float:
@@ -59,13 +61,14 @@ class Limits:
         [turn] = await asyncio.to_thread(throttles.take, [draws])
         return turn.wait_seconds
 
-    def _draws(self, claim: Claim) -> Iterator[Draw]:
+    def _draws(self, claim: Claim, is_open: Callable[[str], bool]) -> Iterator[Draw]:
         yield from _draws("owner", claim.owner_id, self._of_owners.get(claim.owner_id, self._of_users.get(ANY, ())))
         type_ = types.find(claim.type)
         if type_ is None or not type_.is_email:
             return
         alias = claim.provider or self._by_type.get(claim.type) or self._default
-        yield from _draws("provider", alias, self._of_providers.get(alias, ()))
+        if not is_open(f"email:{alias}"):
+            yield from _draws("provider", alias, self._of_providers.get(alias, ()))
         if self._of_domains:
             for domain, recipients in _domains(claim, type_).items():
                 rates = self._of_domains.get(domain, self._of_domains.get(ANY, ()))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from itertools import combinations
-from math import inf
 
 from jobs.claims import Claim
 from jobs.errors import DeliveryError, Postponed
@@ -30,7 +29,7 @@ class Routes:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._circuits = Circuits()
+        self._circuits = Circuits(always=limits.routes)
 
     def refresh(self) -> None:
         """Hear how things stand, also while there is nothing to do. From the takers' threads."""
@@ -40,33 +39,25 @@ class Routes:
         """By token, the seconds that these have to wait for their turn. From the takers' threads. Raises django.db's
         errors."""
         self._circuits.refresh()
-        turns = self._limits.turns(claims)
+        turns = self._limits.turns(claims, is_open=self._circuits.is_open)
         for claim in claims:
             if turn := turns.get(claim.token):
                 kind = f"{turn.lacks.partition(':')[0]}_rate"
                 reports.postponed(claim, Postponed(kind=kind, wait_seconds=turn.wait_seconds))
         return {token: turn.wait_seconds for token, turn in turns.items()}
 
-    async def passable(self, routes: Sequence[Route]) -> AsyncIterator[Route]:
-        """Those that may be gone now, one after the other. Raises Postponed when none may."""
-        is_any, full_seconds = False, inf
-        for number, route in enumerate(routes):
-            if not await self._circuits.lets_through(route):
-                continue
-            # The first has been asked for room already, with all else that the message needs (`waits`).
-            if number > 0 and (wait_seconds := await self._limits.wait_seconds(route)):
-                full_seconds = min(full_seconds, wait_seconds)
-                continue
-            is_any = True
-            yield route
-        if not is_any:
-            raise self._postponed(routes, full_seconds)
+    async def why_not(self, route: Route, *, stands_in: bool = False) -> Postponed | None:
+        """Why it may not be gone now; None: it may. `stands_in`: not the message's own, which has been asked for room
+        already, with all else that the message needs (`waits`)."""
+        if not await self._circuits.lets_through(route):
+            return self._circuits.postponed(route)
+        if stands_in and (wait_seconds := await self._limits.wait_seconds(route)):
+            self._circuits.given_up(route)
+            return Postponed(kind="provider_rate", wait_seconds=wait_seconds)
+        return None
 
-    def _postponed(self, routes: Sequence[Route], full_seconds: float) -> Postponed:
-        """Until one that works may be given more, or the first of them may work again."""
-        if full_seconds < inf:
-            return Postponed(kind="provider_rate", wait_seconds=full_seconds)
-        return min(map(self._circuits.postponed, routes), key=lambda error: error.wait_seconds)
+    def given_up(self, route: Route) -> None:
+        self._circuits.given_up(route)
 
     def worked(self, route: Route) -> None:
         self._circuits.worked(route)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import structlog
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
 
 from jobs import queue, testimony
@@ -50,5 +51,5 @@ class Witness:
 def _message_id(one: Testimony) -> str | None:
     try:
         return letter.message_id_of(one.inquiry.claim)
-    except (SendonceError, ValueError):  # retention took the body
+    except (SendonceError, ValueError, ImproperlyConfigured):  # retention took the body, or the default sender is none
         return None

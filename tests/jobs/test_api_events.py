@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.conf import settings
+from django.http import HttpRequest
 from django.urls import path
 from prometheus_client import REGISTRY
 
@@ -378,3 +379,24 @@ def test_the_owner_reads_them_in_order_and_nobody_else(caller, stranger, nobody,
     assert stranger.get(f"/jobs/{job_id}/events").status_code == 404
     assert nobody.get(f"/jobs/{job_id}/events").status_code == 401
     assert caller.get(f"/jobs/{uuid4()}/events").status_code == 404
+
+
+# ── What strangers, and holders of a secret, may not do ───────────────────────────────────────
+
+
+@pytest.mark.parametrize("esp", ["postmark", "unisender_go", "mandrill", "mailgun"])
+def test_what_a_stranger_sends_is_not_read(client, monkeypatch, esp):
+    """Some services' signatures stand in the body: whoever knows no secret has it neither parsed nor copied."""
+    monkeypatch.setattr(HttpRequest, "body", property(lambda request: pytest.fail("it was read")))
+
+    assert tell(client, esp, b"[" * 100, secret="somebody:else").status_code == 403
+
+
+@pytest.mark.filterwarnings("ignore:django-anymail has dropped official support for SendGrid")  # its authors' word
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'[{"timestamp": 1e30, "event": "delivered"}]'])
+def test_what_cannot_be_read_is_told_so(client, body):
+    assert tell(client, "sendgrid", body).status_code == 400
+
+
+def test_services_that_are_not_used_tell_nothing(client):
+    assert tell(client, "amazon_ses", b"{}").status_code == 404

@@ -244,6 +244,7 @@ def test_a_broken_rule_is_named_by_its_path(change, path):
 RESERVED = ["From", "To", "Cc", "Bcc", "Reply-To", "Subject", "Date", "Message-ID", "MIME-Version", "Received"]
 RESERVED += ["Content-Type", "Content-Transfer-Encoding", "Return-Path", "Sender", "DKIM-Signature", "X-Job-ID"]
 RESERVED += ["X-Correlation-ID", "Resent-To", "Resent-Message-ID"]
+RESERVED += ["X-SMTPAPI", "X-Mailgun-Variables", "X-PM-Metadata-job_id", "X-MC-Tags", "X-MJ-CustomID"]
 
 
 @pytest.mark.parametrize("name", [*RESERVED, *(name.lower() for name in RESERVED)])

@@ -40,6 +40,14 @@ def test_it_is_named_by_its_route_and_not_by_its_address(ask, db):
     assert made.parent is None
 
 
+@pytest.mark.parametrize("path", ["/suppressions/ann@example.org", "/unsubscribe/a-token-that-acts"])
+def test_addresses_and_tokens_in_its_path_are_not_told(ask, db, path):
+    made, _ = ask(path)
+
+    assert made.attributes["url.path"] == f"/{path.split('/')[1]}/…"
+    assert "ann@example.org" not in str(made.attributes)
+
+
 def test_it_is_a_child_of_the_callers(ask):
     made, _ = ask("/schema", traceparent=GOOD, tracestate="vendor=1")
 

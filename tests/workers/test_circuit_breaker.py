@@ -11,7 +11,7 @@ from jobs.errors import Permanent, Postponed, Transient, Unanswered
 from tests.conftest import until
 from workers import circuit_breaker
 from workers.channels.base import Route
-from workers.circuit_breaker import Circuits
+from workers.circuit_breaker import NOBODYS, Circuits
 
 pytestmark = pytest.mark.usefixtures("no_thread_stays", "bell")
 
@@ -120,6 +120,25 @@ def test_that_the_worker_has_to_stop_is_nobodys_failure():
     assert [fail(circuits, stopped, marked=True) for _ in range(3)] == [stopped] * 3
     circuits.refresh()
     assert lets_through(circuits)
+
+
+@pytest.mark.parametrize("kind", sorted(NOBODYS))
+def test_what_says_nothing_of_the_other_side_closes_no_circuit(short, kind):
+    circuits = opened(Circuits())
+    until(lambda: lets_through(circuits))
+    stopped = Unanswered("We stopped.", kind=kind)
+
+    assert fail(circuits, stopped, marked=True) is stopped
+    assert throttles.report({MAIN.key: throttles.Counts()})[MAIN.key].open_seconds is not None
+
+
+def test_a_worker_that_has_just_come_knows_of_its_providers_circuits():
+    opened(Circuits())
+    fresh = Circuits(always=[MAIN.key])
+
+    fresh.refresh()
+
+    assert not lets_through(fresh)
 
 
 def test_each_route_has_its_own():

@@ -21,6 +21,7 @@ from jobs import errors
 from jobs.conf import tunables
 from tests.receiver import receiver
 from tests.workers.test_letter import a_claim
+from workers.channels import esp_message, letter
 from workers.channels.base import Refusal
 from workers.channels.email import EmailChannel
 from workers.esp_wire import Departure, NotDeparted
@@ -116,6 +117,30 @@ def test_html_alone_stays_alone():
     assert "TextBody" not in sent
 
 
+@pytest.mark.parametrize(
+    ("fields", "suppressed", "asked"),
+    [
+        (
+            {"to": ["ann@example.org", "Ann <ann@example.org>"], "bcc": ["ann@example.org"]},
+            (),
+            ("ann@example.org", "", ""),
+        ),
+        ({"to": ["ann@example.org"], "cc": ["bob@example.org"]}, ("ann@example.org",), ("bob@example.org", "", "")),
+        ({"to": ["ann@example.org"], "bcc": ["eve@example.org"]}, ("ann@example.org",), ("eve@example.org", "", "")),
+        ({"to": ["ann@example.org"], "bcc": ["eve@example.org", "bob@example.org"]}, ("ann@example.org",), None),
+    ],
+)
+def test_each_is_asked_for_once_and_somebody_is_addressed(fields, suppressed, asked):
+    letter_ = letter.write(structs.replace(a_claim(**fields), suppressed=suppressed))
+
+    if asked is None:
+        with pytest.raises(errors.Invalid, match="must not see each other"):
+            esp_message.write(letter_, metadata=True, tags=True)
+        return
+    message = esp_message.write(letter_, metadata=True, tags=True)
+    assert (", ".join(message.to), ", ".join(message.cc), ", ".join(message.bcc)) == asked
+
+
 def test_who_is_suppressed_is_in_no_field():
     async def once(url):
         channel = a_channel(url)
@@ -207,8 +232,8 @@ ALL_REFUSED = {"ErrorCode": 406, "Message": INACTIVE.replace("bob", "ann").parti
         (answer(422, ALL_REFUSED), errors.Permanent, "esp_refused", None),
         (answer(200, ALL_REFUSED), errors.Permanent, "esp_refused", None),
         (answer(401, {}), errors.Transient, "esp_setup", None),
-        (answer(403, {}), errors.Transient, "esp_setup", None),
-        (answer(404, {}), errors.Transient, "esp_setup", None),
+        (answer(403, {}), errors.Transient, "esp_denied", None),
+        (answer(404, {}), errors.Transient, "esp_denied", None),
         (answer(429, {}, retry_after="17"), errors.Transient, "esp_busy", 17.0),
         (answer(429, {}), errors.Transient, "esp_busy", None),
         (answer(503, {}, retry_after="60"), errors.Transient, "esp_busy", 60.0),

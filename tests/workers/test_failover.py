@@ -192,6 +192,44 @@ def test_who_has_to_leave_while_the_mark_is_taken_back_leaves_no_doubt(recorder)
     assert build.facts(claim).letters == []
 
 
+def test_a_receipt_stands_whatever_becomes_of_the_connection(recorder):
+    class Clumsy(Providers):
+        async def on_give_back(self) -> None:
+            raise LATER
+
+    claim, channel = build.gated(), Clumsy(main={}, backup={})
+    go(recorder, claim, channel)
+
+    assert channel.outbox == [claim.job_id]
+    assert build.where(claim) == ("completed", "sent")
+
+
+def test_who_has_to_leave_between_a_clear_no_and_the_next_leaves_no_doubt(recorder):
+    claim, channel, ways = build.gated(), Providers(main={"dot": LATER}, backup={}), routes()
+    why_not, asked = ways.why_not, []
+
+    async def slowly(route, *, stands_in=False):
+        if stands_in:
+            asked.append(route)
+            await asyncio.sleep(3600)
+        return await why_not(route, stands_in=stands_in)
+
+    ways.why_not = slowly
+
+    async def trip():
+        task = asyncio.create_task(a_trip(recorder, claim, channel, ways=ways).run())
+        await when(lambda: asked)
+        task.cancel()
+        await task
+        await recorder.written(claim)
+
+    recorder.one_by_one(trip())
+
+    assert channel.tried == ["main"]
+    assert build.where(claim) == ("scheduled", "released")
+    assert history(claim) == [("main", "transient", 451)]
+
+
 # ── Circuits and limits ───────────────────────────────────────────────────────────────────────
 
 

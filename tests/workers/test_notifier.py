@@ -166,6 +166,16 @@ def test_of_several_calls_one_that_succeeded_leaves_a_doubt(side: Receiver):
     assert ending.how is How.UNDONE
 
 
+@pytest.mark.parametrize("first", [None, (502, {}, b"")])
+@pytest.mark.parametrize("last", [(429, {}, b""), (404, {}, b"")])
+def test_of_several_calls_one_that_may_have_been_heard_leaves_a_doubt(side: Receiver, first, last):
+    side.answers = [first, last]
+    host = side.url.removeprefix("http://")
+
+    assert tell(f"matrix://{TOKEN}@{host}/#one/#two").how is How.UNDONE
+    assert len(side.heard) >= 2
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_our_own_network_is_out_of_reach(side: Receiver, tunables, host):
     tunables(reachable_networks=())

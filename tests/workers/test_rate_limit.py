@@ -60,6 +60,13 @@ def test_a_provider_is_given_so_much_whoever_names_it(tunables):
     assert lacking(other_worker, email(owner_id=2)) == ["provider:main"]
 
 
+def test_no_tokens_are_taken_of_a_provider_that_will_not_be_called(tunables):
+    limits = the_limits(tunables, "main=smtp://127.0.0.1:25?rate=2/h")
+
+    assert limits.turns([email() for _ in range(5)], is_open=lambda key: key == "email:main") == {}
+    assert lacking(limits, email(), email(), email()) == ["", "", "provider:main"]
+
+
 def test_the_provider_of_a_type_is_given_what_that_type_sends(tunables):
     limits = the_limits(
         tunables,

@@ -11,6 +11,7 @@ from jobs import rules
 from jobs.addresses import Address
 from jobs.claims import Claim
 from jobs.emails import Attachment
+from jobs.errors import Invalid
 from jobs.events import JOB_IN_METADATA
 from workers.channels.letter import Letter, correlation_in_header, unsubscribe_link
 
@@ -20,17 +21,14 @@ def write(letter: Letter, *, metadata: bool, tags: bool) -> EmailMultiAlternativ
     assert letter.origin is not None
     draft, claim = letter.origin.draft, letter.origin.claim
 
-    def mailboxes(addresses: list[Address]) -> list[str]:
-        """Of those on the envelope; here there is no other way to leave somebody out."""
-        return [mailbox(address) for address in addresses if address.spec in letter.recipients]
-
+    to, cc, bcc = _fields(letter)
     message = EmailMultiAlternatives(
         subject=draft.subject,
         body=draft.text or draft.html,
         from_email=mailbox(draft.sender),
-        to=mailboxes(draft.to),
-        cc=mailboxes(draft.cc),
-        bcc=mailboxes(draft.bcc),
+        to=to,
+        cc=cc,
+        bcc=bcc,
         reply_to=[mailbox(address) for address in draft.reply_to],
         headers=_headers(letter.message_id, draft, claim),
     )
@@ -45,6 +43,32 @@ def write(letter: Letter, *, metadata: bool, tags: bool) -> EmailMultiAlternativ
     if tags:
         message.tags = [claim.type]  # type: ignore[attr-defined]
     return message
+
+
+def _fields(letter: Letter) -> tuple[list[str], list[str], list[str]]:
+    """To, cc and bcc, of those on the envelope (here there is no other way to leave somebody out), each of them once.
+
+    Services want somebody in `to`: when nobody is left there, those in cc are addressed, or one alone in bcc. Several
+    in bcc must not see each other: Invalid.
+    """
+    assert letter.origin is not None
+    draft, left = letter.origin.draft, set(letter.recipients)
+    to, cc, bcc = fields = [], [], []  # type: tuple[list[str], list[str], list[str]]
+    for field, addresses in zip(fields, (draft.to, draft.cc, draft.bcc), strict=True):
+        for address in addresses:
+            if address.spec in left:
+                left.discard(address.spec)
+                field.append(mailbox(address))
+    if to:
+        return to, cc, bcc
+    if cc:
+        return cc, [], bcc
+    if len(bcc) == 1:
+        return bcc, [], []
+    raise Invalid(
+        "Nobody is left in `to` and `cc`, and those in `bcc` must not see each other: this goes by SMTP only.",
+        kind="esp_unsupported",
+    )
 
 
 def _headers(message_id: str, draft: Any, claim: Claim) -> dict[str, str]:
