@@ -220,6 +220,9 @@ SENDONCE: dict[str, Any] = tunables(env, debug=DEBUG, secret_key=SECRET_KEY)
 _IS_TRACED = bool(SENDONCE["otlp_endpoint"])
 if _IS_TRACED:
     MIDDLEWARE.insert(0, "scheduler.tracing.RequestSpans")
+
+# ── What email services tell ──────────────────────────────────────────────────────────────────
+
 # What anymail reads when services tell of mails; what it sends with is said by EMAIL_PROVIDERS alone.
 ANYMAIL: dict[str, Any] = {
     **{name.upper(): key for name, key in SENDONCE["event_keys"].items()},

@@ -129,7 +129,7 @@ class Circuits:
         elif error.kind not in DOWN:
             self.worked(route)
         elif marked or not isinstance(error, Transient):
-            self._on_trial.discard(route.key)
+            self.given_up(route)
             self._count(route, Counts(bad=1))  # for the next report: an answer must not wait to be written down
         elif await self._was_open(route):
             return self.postponed(route, error.detail)

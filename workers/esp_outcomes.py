@@ -23,7 +23,6 @@ TAKEN: Final = frozenset({"sent", "queued"})
 REFUSED: Final = frozenset({"rejected", "invalid", "failed"})
 SETUP: Final = frozenset({401, 402, 405, 407})  # our key, account or address: not this message's fault
 DENIED: Final = frozenset({403, 404})  # the same, or what this message's sender may not do there
-BUSY: Final = frozenset({408, 425, 429})
 LONGEST_EXCERPT: Final = 500
 SHORTEST_SECRET: Final = 4
 
@@ -78,7 +77,7 @@ def of_refusal(response: requests.Response, secrets: Iterable[str]) -> DeliveryE
         return Transient(told, kind="esp_setup", code=status, retry_after=after)
     if status in DENIED:  # again, perhaps after somebody has set it right; but it says nothing of other messages
         return Transient(told, kind="esp_denied", code=status, retry_after=after)
-    if status in BUSY or (status == 503 and after is not None):
+    if retry_after.is_busy(status, after):
         return Transient(told, kind="esp_busy", code=status, retry_after=after)
     if status < 500:
         return Permanent(told, kind="esp_refused", code=status)

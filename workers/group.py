@@ -71,10 +71,10 @@ class Group:
         unmarks = [r for r, _ in self.entries if isinstance(r, PutBack) and r.unmark]
         marks = [(r.claim, r.provider) for r, _ in self.entries if isinstance(r, Mark)]
         acquittals = [r.claim for r, _ in self.entries if isinstance(r, Acquittal)]
-        passed_on = [r.refusal for r, _ in self.entries if isinstance(r, PassedOn)]
-        if unmarked := [refusal for refusal in passed_on if not refusal.marked]:
+        unmarked = [r.refusal for r, _ in self.entries if isinstance(r, PassedOn) and not r.refusal.marked]
+        passed_on = [r.refusal for r, _ in self.entries if isinstance(r, PassedOn) and r.refusal.marked]
+        if unmarked:
             transitions.pass_on(unmarked)  # history only, and in the order in which they were asked
-        passed_on = [refusal for refusal in passed_on if refusal.marked]
         if put_backs or unmarks or acquittals:  # they share a transaction: all jobs first; settle alone locks its own
             transitions.lock_jobs([r.claim for r, _ in self.entries if not isinstance(r, Mark | PassedOn)])
         settled = transitions.settle(settlements) if settlements else {}

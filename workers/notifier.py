@@ -25,7 +25,6 @@ from jobs import networks, notifications
 from workers import retry_after
 from workers.tasks import Ending, How
 
-BUSY = (408, 425, 429)
 SHORTEST_SECRET = 4  # characters of an address that are taken out of what is told about it
 
 
@@ -86,11 +85,10 @@ def _ending(is_told: bool, watch: Watch, words: str) -> Ending:
     if watch.refused and not heard:
         told = f"It leads to {watch.refused}, which is not public. Have its network put into REACHABLE_NETWORKS."
         return Ending(how=How.PERMANENT, detail=told, kind="address_refused")
-    if heard or last is None:  # None: a plugin that does not speak HTTP, or not by `requests`
+    # None: a plugin that does not speak HTTP, or not by `requests`.
+    if heard or last is None or (status is None and watch.doubts[-1]):
         return Ending(how=How.UNDONE, detail=words, kind="unanswered")
     if status is None:
-        if watch.has_begun:
-            return Ending(how=How.UNDONE, detail=words, kind="unanswered")
         return Ending(how=How.TRANSIENT, detail=words, kind="unreachable")
     return _of_status(status, words, after=retry_after.seconds(last.headers.get("retry-after")))
 
@@ -99,17 +97,14 @@ def _of_status(status: int, words: str, *, after: float | None) -> Ending:
     """An answer that is not a yes. A 5xx is no clear no, either: who stands before the service says it of requests that
     it has handed on (docs/decisions/0016)."""
     kind = f"http_{status // 100}xx"
-    if status in BUSY or (status == 503 and after is not None):
+    if retry_after.is_busy(status, after):
         return Ending(how=How.TRANSIENT, detail=words, kind=kind, code=status, retry_after=after)
     return Ending(how=How.PERMANENT if status < 500 else How.UNDONE, detail=words, kind=kind, code=status)
 
 
 def _is_no_clear_answer(answer: Any) -> bool:
-    return (
-        answer.status_code >= 500
-        and _of_status(answer.status_code, "", after=retry_after.seconds(answer.headers.get("retry-after"))).how
-        is How.UNDONE
-    )
+    after = retry_after.seconds(answer.headers.get("retry-after"))
+    return _of_status(answer.status_code, "", after=after).how is How.UNDONE
 
 
 # ── Looking on ────────────────────────────────────────────────────────────────────────────────

@@ -30,7 +30,7 @@ from jobs import rates
 from jobs.conf import tunables
 from jobs.rates import Rate
 from workers import esp_endpoint
-from workers.esp_endpoint import EspEndpoint
+from workers.esp_endpoint import EspEndpoint, wrong
 
 Security = Literal["opportunistic", "starttls", "tls"]
 
@@ -87,7 +87,7 @@ class Endpoint:
         try:
             return ssl.create_default_context(cafile=self.ca_file)
         except (OSError, ValueError) as error:
-            raise _wrong(self.alias, f"cannot read the CA file {self.ca_file!r}; ?ca= names a PEM file.") from error
+            raise wrong(self.alias, f"cannot read the CA file {self.ca_file!r}; ?ca= names a PEM file.") from error
 
 
 Provider = Endpoint | EspEndpoint
@@ -109,9 +109,9 @@ def stand_ins(alias: str, found: Mapping[str, Provider]) -> tuple[Provider, ...]
     chain = [found[alias]]
     while (then := chain[-1].then) is not None:
         if then not in found:
-            raise _wrong(chain[-1].alias, f"then={then} is no alias of EMAIL_PROVIDERS; it has {', '.join(found)}.")
+            raise wrong(chain[-1].alias, f"then={then} is no alias of EMAIL_PROVIDERS; it has {', '.join(found)}.")
         if found[then] in chain:
-            raise _wrong(
+            raise wrong(
                 chain[-1].alias, f"then={then} leads back to where it came from; a row of stand-ins has an end."
             )
         chain.append(found[then])
@@ -130,7 +130,7 @@ def parse(alias: str, url: str) -> Provider:
     parts = _split(alias, url)
     if parts.scheme not in SCHEMES:
         known = ", ".join(f"{name}://" for name in SCHEMES)
-        raise _wrong(alias, f"the URL must start with {known} or anymail+SERVICE://. {_EXAMPLE}")
+        raise wrong(alias, f"the URL must start with {known} or anymail+SERVICE://. {_EXAMPLE}")
     security, default_port = SCHEMES[parts.scheme]
     host, port = _host_and_port(alias, parts)
     username, password = _credentials(alias, parts)
@@ -165,7 +165,7 @@ def _encrypted(endpoint: EspEndpoint) -> EspEndpoint:
     """A key travels encrypted, or not beyond this machine."""
     parts = _split_freely(endpoint.alias, str(endpoint.parameters.get("api_url", "https://")))
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
-        raise _wrong(endpoint.alias, "api_url must start with https://.")
+        raise wrong(endpoint.alias, "api_url must start with https://.")
     return endpoint
 
 
@@ -173,13 +173,13 @@ def _split_freely(alias: str, url: str) -> SplitResult:
     try:
         return urlsplit(url)
     except ValueError:
-        raise _wrong(alias, f"the URL cannot be read. {_ENCODE}") from None
+        raise wrong(alias, f"the URL cannot be read. {_ENCODE}") from None
 
 
 def _split(alias: str, url: str) -> SplitResult:
     parts = _split_freely(alias, url)
     if parts.fragment or parts.path not in ("", "/"):
-        raise _wrong(alias, f"the URL has something behind the host. {_ENCODE}")
+        raise wrong(alias, f"the URL has something behind the host. {_ENCODE}")
     return parts
 
 
@@ -187,9 +187,9 @@ def _host_and_port(alias: str, parts: SplitResult) -> tuple[str, int | None]:
     try:
         host, port = parts.hostname, parts.port
     except ValueError:  # its message would show a piece of the URL
-        raise _wrong(alias, f"the port is no number from 1 to 65535. {_ENCODE}") from None
+        raise wrong(alias, f"the port is no number from 1 to 65535. {_ENCODE}") from None
     if not host or port == 0:
-        raise _wrong(alias, f"the URL names no host, or port 0. {_EXAMPLE}")
+        raise wrong(alias, f"the URL names no host, or port 0. {_EXAMPLE}")
     return host, port
 
 
@@ -197,17 +197,17 @@ def _credentials(alias: str, parts: SplitResult) -> tuple[str | None, str | None
     if not parts.username and not parts.password:
         return None, None
     if not parts.username or not parts.password:
-        raise _wrong(alias, f"user and password come together, or neither. {_EXAMPLE}")
+        raise wrong(alias, f"user and password come together, or neither. {_EXAMPLE}")
     username, password = unquote(parts.username), unquote(parts.password)
     if "\0" in username + password:
-        raise _wrong(alias, "user and password cannot hold a NUL.")
+        raise wrong(alias, "user and password cannot hold a NUL.")
     return username, password
 
 
 def _options(alias: str, parts: SplitResult) -> dict[str, str]:
     query = parse_qs(parts.query, keep_blank_values=True)
     if set(query) - OPTIONS or any(len(values) > 1 or not values[0] for values in query.values()):
-        raise _wrong(
+        raise wrong(
             alias,
             "behind the host may stand ?ca=/path/ca.pem, connections=20, rate=14/s and then=backup, each once, with & "
             "between.",
@@ -218,7 +218,7 @@ def _options(alias: str, parts: SplitResult) -> dict[str, str]:
 def _connections(alias: str, text: str) -> int:
     number = int(text) if text.isdecimal() else 0
     if not 1 <= number <= MOST_CONNECTIONS:
-        raise _wrong(alias, f"connections is a number from 1 to {MOST_CONNECTIONS}, not {text!r}.")
+        raise wrong(alias, f"connections is a number from 1 to {MOST_CONNECTIONS}, not {text!r}.")
     return number
 
 
@@ -226,8 +226,4 @@ def _rates(alias: str, text: str | None) -> tuple[Rate, ...]:
     try:
         return rates.parse(text) if text else ()
     except ValueError as error:
-        raise _wrong(alias, f"rate: {error}") from None
-
-
-def _wrong(alias: str, remedy: str) -> ImproperlyConfigured:
-    return ImproperlyConfigured(f"EMAIL_PROVIDERS: {alias!r}: {remedy}")
+        raise wrong(alias, f"rate: {error}") from None

@@ -36,7 +36,7 @@ class Limits:
     def __init__(self, endpoints: Mapping[str, Provider], conf: Tunables) -> None:
         self._of_providers = {alias: endpoint.rates for alias, endpoint in endpoints.items()}
         self._default = next(iter(endpoints))
-        self.routes = [f"email:{alias}" for alias in endpoints]
+        self.routes = [Route("email", alias).key for alias in endpoints]
         self._by_type = conf.type_providers
         self._of_domains = {domain.lower(): rates for domain, rates in conf.domain_rates.items()}
         self._of_users = conf.owner_rates
@@ -67,7 +67,7 @@ class Limits:
         if type_ is None or not type_.is_email:
             return
         alias = claim.provider or self._by_type.get(claim.type) or self._default
-        if not is_open(f"email:{alias}"):
+        if not is_open(Route("email", alias).key):
             yield from _draws("provider", alias, self._of_providers.get(alias, ()))
         if self._of_domains:
             for domain, recipients in _domains(claim, type_).items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from jobs.claims import Claim
@@ -11,13 +11,12 @@ from jobs.metrics import CIRCUIT_OPEN, FAILOVERS
 from workers import reports
 from workers.channels.base import Route
 from workers.circuit_breaker import Circuits
-from workers.providers import endpoints, stand_ins
+from workers.providers import Provider, stand_ins
 from workers.rate_limit import Limits
 
 
-def tell_of_providers() -> None:
+def tell_of_providers(providers: Mapping[str, Provider]) -> None:
     """As 0, what has happened to none of them yet: else the first time would not be seen to be one."""
-    providers = endpoints()
     for alias in providers:
         CIRCUIT_OPEN.labels(provider=alias).set(0)
         for provider, another in combinations(stand_ins(alias, providers), 2):

@@ -93,8 +93,9 @@ class Worker:
             on_settled=reports.settled,
         )
         self._heartbeat = Heartbeat(worker=self.id, slots=self._slots, pulse=self.pulse, conf=conf)
-        self._routes = Routes(Limits(endpoints(), conf))
-        tell_of_providers()
+        providers = endpoints()
+        self._routes = Routes(Limits(providers, conf))
+        tell_of_providers(providers)
         self._takers = [
             Taker(
                 worker=self.id,

@@ -12,6 +12,7 @@ from jobs.errors import Unanswered
 from tests.workers.conftest import routes
 from workers import circuit_breaker
 from workers.channels.base import Route
+from workers.providers import endpoints
 from workers.routes import Routes, tell_of_providers
 
 NAME = "seen"
@@ -38,7 +39,7 @@ def test_each_provider_is_told_of_before_anything_has_happened_to_it(tunables):
     here = "smtp://127.0.0.1:1"
     tunables(email_providers={"seen-a": f"{here}?then=seen-b", "seen-b": f"{here}?then=seen-c", "seen-c": here})
 
-    tell_of_providers()
+    tell_of_providers(endpoints())
 
     assert [told("provider_circuit_open", provider=f"seen-{each}") for each in "abc"] == [0, 0, 0]
     steps = [("a", "b"), ("a", "c"), ("b", "c")]
